@@ -1,0 +1,52 @@
+"""Moving and combining strided blocks: what the launchers of movement and indexing share."""
+
+from libc.stdint cimport int64_t
+
+from mlxc._graph.kernel cimport View
+
+# Strides and offsets in bytes, n in elements.
+# dst[j] = combine(dst[j], src[j])
+ctypedef void (*fold_fn)(
+    char* dst, Py_ssize_t dst_stride, const char* src, Py_ssize_t src_stride, Py_ssize_t n
+) noexcept nogil
+# *(dst + offsets[j]) = combine(itself, src[j]), in the order of j
+ctypedef void (*index_fn)(
+    char* dst, const int64_t* offsets, const char* src, Py_ssize_t src_stride, Py_ssize_t n
+) noexcept nogil
+# dst[j] = *(src + offsets[j]), dst contiguous
+ctypedef void (*take_fn)(
+    const char* src, const int64_t* offsets, char* dst, Py_ssize_t n
+) noexcept nogil
+# offsets[j] += step * index[j]; the position of the first index outside of [-size, size), or -1
+ctypedef Py_ssize_t (*offsets_fn)(
+    const char* index, Py_ssize_t index_stride, Py_ssize_t n, Py_ssize_t size, Py_ssize_t step,
+    int64_t* offsets
+) noexcept nogil
+
+cdef enum:
+    MAX_AXES = 32
+    GRAIN = 1 << 16      # bytes a chunk moves, at least
+
+cdef struct Block:
+    int ndim                           # after neighbouring axes were joined
+    Py_ssize_t[MAX_AXES] shape
+    Py_ssize_t[MAX_AXES] dst_strides   # bytes
+    Py_ssize_t[MAX_AXES] src_strides   # bytes
+    Py_ssize_t size                    # elements
+    Py_ssize_t itemsize
+    fold_fn fold
+    char* dst
+    const char* src
+
+cdef void start_block(Block* block, Py_ssize_t itemsize, fold_fn fold) noexcept nogil
+cdef void add_axis(
+    Block* block, Py_ssize_t size, Py_ssize_t dst_stride, Py_ssize_t src_stride
+) noexcept nogil
+cdef void move_block(const Block* block, char* dst, const char* src) noexcept nogil
+cdef void move_parallel(Block* block, char* dst, const char* src) noexcept nogil
+cdef void copy_view(View* out, View* x, fold_fn fold) noexcept nogil
+
+cdef fold_fn fold_of(str mode, View* view) except NULL
+cdef index_fn index_of(str mode, View* view) except NULL
+cdef take_fn take_of(View* view) except NULL
+cdef offsets_fn offsets_of(View* view) except NULL

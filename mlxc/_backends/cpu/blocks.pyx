@@ -1,0 +1,154 @@
+"""Moving and combining strided blocks: what the launchers of movement and indexing share.
+
+A Block is a nest of loops with joined axes; the innermost is one call of a kernel. Work is split by its size alone.
+"""
+
+from mlxc._backends.cpu.kernels cimport kernel
+from mlxc._threads.pool cimport par
+
+from mlxc._table.dtypes import DTYPES
+
+cdef list SHORT = [fact.short for fact in DTYPES]
+
+
+cdef str combine_name(str kind, str mode, View* view):
+    """Plain moves need the width of an element only, combining its dtype."""
+    if mode == "none":
+        return f"{kind}_set_{view.itemsize}"
+    return f"{kind}_{mode}_{SHORT[view.dtype]}"
+
+
+cdef fold_fn fold_of(str mode, View* view) except NULL:
+    return <fold_fn>kernel(combine_name("fold", mode, view))
+
+
+cdef index_fn index_of(str mode, View* view) except NULL:
+    return <index_fn>kernel(combine_name("index", mode, view))
+
+
+cdef take_fn take_of(View* view) except NULL:
+    return <take_fn>kernel(f"take_{view.itemsize}")
+
+
+cdef offsets_fn offsets_of(View* view) except NULL:
+    return <offsets_fn>kernel(f"offsets_{SHORT[view.dtype]}")
+
+
+cdef void start_block(Block* block, Py_ssize_t itemsize, fold_fn fold) noexcept nogil:
+    """An empty nest: one element."""
+    block.ndim = 0
+    block.size = 1
+    block.itemsize = itemsize
+    block.fold = fold
+
+
+cdef void add_axis(
+    Block* block, Py_ssize_t size, Py_ssize_t dst_stride, Py_ssize_t src_stride
+) noexcept nogil:
+    """Nest one more loop inside; loops that continue each other on both sides become one."""
+    cdef int last = block.ndim - 1
+    block.size *= size
+    if size == 1:
+        return
+    if (
+        last >= 0
+        and block.dst_strides[last] == dst_stride * size
+        and block.src_strides[last] == src_stride * size
+    ):
+        block.shape[last] *= size
+        block.dst_strides[last] = dst_stride
+        block.src_strides[last] = src_stride
+        return
+    block.shape[block.ndim] = size
+    block.dst_strides[block.ndim] = dst_stride
+    block.src_strides[block.ndim] = src_stride
+    block.ndim += 1
+
+
+cdef void move_rows(
+    const Block* block, char* dst, const char* src, Py_ssize_t begin, Py_ssize_t end
+) noexcept nogil:
+    """Rows begin to end of a block of at least one axis; a row is one call of the kernel."""
+    cdef Py_ssize_t[MAX_AXES] at
+    cdef int inner = block.ndim - 1
+    cdef int axis
+    cdef Py_ssize_t row = begin
+    for axis in range(inner - 1, -1, -1):
+        at[axis] = row % block.shape[axis]
+        row //= block.shape[axis]
+        dst += at[axis] * block.dst_strides[axis]
+        src += at[axis] * block.src_strides[axis]
+    for row in range(begin, end):
+        block.fold(
+            dst, block.dst_strides[inner], src, block.src_strides[inner], block.shape[inner]
+        )
+        axis = inner - 1
+        while axis >= 0:
+            at[axis] += 1
+            dst += block.dst_strides[axis]
+            src += block.src_strides[axis]
+            if at[axis] < block.shape[axis]:
+                break
+            at[axis] = 0
+            dst -= block.shape[axis] * block.dst_strides[axis]
+            src -= block.shape[axis] * block.src_strides[axis]
+            axis -= 1
+
+
+cdef void move_block(const Block* block, char* dst, const char* src) noexcept nogil:
+    """Run the whole nest in this thread."""
+    if block.size == 0:
+        return
+    if block.ndim == 0:
+        block.fold(dst, 0, src, 0, 1)
+    else:
+        move_rows(block, dst, src, 0, block.size // block.shape[block.ndim - 1])
+
+
+cdef void rows_job(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef Block* block = <Block*>arg
+    cdef Py_ssize_t n = block.shape[block.ndim - 1]
+    cdef Py_ssize_t rows = block.size // n
+    cdef Py_ssize_t together = max(<Py_ssize_t>1, GRAIN // (n * block.itemsize))
+    cdef Py_ssize_t begin = chunk * together
+    move_rows(block, block.dst, block.src, begin, min(begin + together, rows))
+
+
+cdef void line_job(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
+    """A part of a block of one axis."""
+    cdef Block* block = <Block*>arg
+    cdef Py_ssize_t piece = GRAIN // block.itemsize
+    cdef Py_ssize_t begin = chunk * piece
+    block.fold(
+        block.dst + begin * block.dst_strides[0], block.dst_strides[0],
+        block.src + begin * block.src_strides[0], block.src_strides[0],
+        min(piece, block.shape[0] - begin),
+    )
+
+
+cdef void move_parallel(Block* block, char* dst, const char* src) noexcept nogil:
+    """Run the whole nest on all threads. Elements of dst must be distinct."""
+    cdef Py_ssize_t n, rows, together
+    if block.ndim == 0 or block.size * block.itemsize <= 2 * GRAIN:
+        move_block(block, dst, src)
+        return
+    block.dst = dst
+    block.src = src
+    n = block.shape[block.ndim - 1]
+    rows = block.size // n
+    if block.ndim == 1:
+        together = GRAIN // block.itemsize
+        par(line_job, block, (n + together - 1) // together)
+    else:
+        together = max(<Py_ssize_t>1, GRAIN // (n * block.itemsize))
+        par(rows_job, block, (rows + together - 1) // together)
+
+
+cdef void copy_view(View* out, View* x, fold_fn fold) noexcept nogil:
+    """All of x into all of out; they have the same shape."""
+    cdef Block block
+    cdef int axis
+    start_block(&block, x.itemsize, fold)
+    for axis in range(x.ndim):
+        add_axis(&block, x.shape[axis], out.strides[axis], x.strides[axis])
+    move_parallel(&block, out.data, x.data)

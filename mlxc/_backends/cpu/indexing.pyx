@@ -1,0 +1,499 @@
+"""Launchers of gather, scatter and their counterparts along one axis.
+
+Rules: every index is checked, and turned into a byte offset, before the element it names is touched; chunks are cut so
+that no two write the same element, by sizes alone, and duplicate destinations are combined in the order of the indices.
+"""
+
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy, memset
+
+from mlxc._backends.cpu.blocks cimport (
+    GRAIN, MAX_AXES, Block, add_axis, copy_view, fold_fn, fold_of, index_fn, index_of, move_block,
+    offsets_fn, offsets_of, start_block, take_fn, take_of,
+)
+from mlxc._graph.kernel cimport View, register_launcher
+from mlxc._memory.buffer cimport scratch_alloc, scratch_free
+from mlxc._threads.pool cimport par
+
+from mlxc._table.dtypes import DTYPES
+
+cdef enum:
+    LINE = 512           # offsets at a time along an axis: 4 KiB on the stack
+
+cdef struct Selection:
+    # Elements of one side, x (gather) or the output (scatter), named by leading axes, an index and trailing axes.
+    int nlead
+    Py_ssize_t[MAX_AXES] lead_shape
+    Py_ssize_t[MAX_AXES] lead_strides        # bytes, of the indexed side
+    Py_ssize_t[MAX_AXES] value_strides       # bytes, of the values' leading axes
+    Py_ssize_t leads                         # product of lead_shape
+    Py_ssize_t n                             # indices
+    int64_t* offsets                         # n, in bytes into the indexed side
+    Block tail                               # one index's trailing axes
+    char* indexed
+    char* values
+    Py_ssize_t itemsize
+    take_fn take
+    # scatter: where an index's values start, in bytes
+    int64_t* value_offsets
+    index_fn combine
+    Py_ssize_t value_stride                  # bytes, where the indices step evenly through the values
+    bint even
+    Py_ssize_t pieces                        # of the first trailing axis, where it is cut
+
+cdef struct Along:
+    # Axes of size 1 are left out, so that the innermost one is long.
+    int ndim
+    int axis                                 # of the operands
+    int cut                                  # the axis that chunks divide, or -1
+    Py_ssize_t piece                         # of that axis, a chunk
+    Py_ssize_t[MAX_AXES] shape               # of the indices
+    Py_ssize_t[MAX_AXES] index_strides       # bytes
+    Py_ssize_t[MAX_AXES] side_strides        # bytes, of the indexed side; its axis steps by index
+    Py_ssize_t[MAX_AXES] value_strides       # bytes
+    Py_ssize_t size                          # of the indexed side along axis
+    Py_ssize_t step                          # bytes along axis
+    offsets_fn offsets
+    take_fn take                             # NULL: combine
+    index_fn combine
+    const char* index
+    char* indexed
+    char* values
+    const char* bad                          # an index that is out of range, or NULL
+
+
+cdef Py_ssize_t add_offsets(
+    View* index, offsets_fn convert, Py_ssize_t size, Py_ssize_t step, int64_t* offsets
+) noexcept nogil:
+    """Add an index array's part to the offsets, in row-major order; the position of a bad index, or -1."""
+    cdef Py_ssize_t[MAX_AXES] at
+    cdef int inner = index.ndim - 1
+    cdef int axis
+    cdef Py_ssize_t n, bad, done = 0
+    cdef const char* data = index.data
+    if index.size == 0:
+        return -1
+    n = index.shape[inner] if inner >= 0 else 1
+    memset(at, 0, sizeof(at))
+    while done < index.size:
+        bad = convert(
+            data, index.strides[inner] if inner >= 0 else 0, n, size, step, offsets + done
+        )
+        if bad >= 0:
+            return done + bad
+        done += n
+        axis = inner - 1
+        while axis >= 0:
+            at[axis] += 1
+            data += index.strides[axis]
+            if at[axis] < index.shape[axis]:
+                break
+            at[axis] = 0
+            data -= index.shape[axis] * index.strides[axis]
+            axis -= 1
+    return -1
+
+
+cdef int refuse(str op, View* index, const char* bad, int axis, Py_ssize_t size) except -1:
+    """Raise for the index at an address."""
+    signed = DTYPES[index.dtype].kind == "i"
+    value = int.from_bytes(bad[:index.itemsize], byteorder="little", signed=signed)
+    raise IndexError(f"[{op}] index {value} is out of range for axis {axis} with size {size}")
+
+
+cdef const char* element(View* view, Py_ssize_t position) noexcept nogil:
+    """The address of the element at a row-major position."""
+    cdef const char* data = view.data
+    cdef int d
+    for d in range(view.ndim - 1, -1, -1):
+        data += position % view.shape[d] * view.strides[d]
+        position //= view.shape[d]
+    return data
+
+
+cdef int fill_offsets(
+    Selection* job, str op, View* side, View* indices, int count, tuple axes
+) except -1:
+    """Byte offsets of all indices; IndexError for one that is out of range."""
+    cdef offsets_fn convert
+    cdef Py_ssize_t bad, size, step
+    cdef int k, axis
+    with nogil:
+        memset(job.offsets, 0, job.n * sizeof(int64_t))
+    for k in range(count):
+        axis = axes[k]
+        convert = offsets_of(indices + k)
+        size, step = side.shape[axis], side.strides[axis]
+        with nogil:
+            bad = add_offsets(indices + k, convert, size, step, job.offsets)
+        if bad >= 0:
+            refuse(op, indices + k, element(indices + k, bad), axis, size)
+    return 0
+
+
+cdef int split_axes(
+    Selection* job, View* side, View* values, View* index, tuple axes, int lead, fold_fn fold,
+    bint reading
+) except -1:
+    """Leading and trailing axes with the strides of both sides. In reading, values are what is written."""
+    cdef int axis, position
+    cdef int passed = 0
+    cdef Py_ssize_t stride
+    job.nlead = lead
+    job.leads = 1
+    job.n = index.size
+    job.itemsize = side.itemsize
+    start_block(&job.tail, side.itemsize, fold)
+    for axis in range(side.ndim):
+        if axis in axes:
+            continue
+        position = passed if passed < lead else passed + index.ndim
+        stride = values.strides[position]
+        if passed < lead:
+            job.lead_shape[passed] = side.shape[axis]
+            job.lead_strides[passed] = side.strides[axis]
+            job.value_strides[passed] = stride
+            job.leads *= side.shape[axis]
+        elif reading:
+            add_axis(&job.tail, side.shape[axis], stride, side.strides[axis])
+        else:
+            add_axis(&job.tail, side.shape[axis], side.strides[axis], stride)
+        passed += 1
+    job.indexed = side.data
+    job.values = values.data
+    return 0
+
+
+cdef void lead_offsets(
+    Selection* job, Py_ssize_t lead, Py_ssize_t* indexed, Py_ssize_t* value
+) noexcept nogil:
+    """Byte offsets of one position of the leading axes."""
+    cdef Py_ssize_t at
+    cdef int axis
+    indexed[0] = 0
+    value[0] = 0
+    for axis in range(job.nlead - 1, -1, -1):
+        at = lead % job.lead_shape[axis]
+        lead //= job.lead_shape[axis]
+        indexed[0] += at * job.lead_strides[axis]
+        value[0] += at * job.value_strides[axis]
+
+
+# ---- gather ----
+
+cdef inline Py_ssize_t gather_units(Selection* job) noexcept nogil:
+    """How many (leading position, index) pairs a chunk takes."""
+    return max(<Py_ssize_t>1, GRAIN // (job.tail.size * job.itemsize))
+
+
+cdef void gather_job(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
+    """A run of pairs, which lie one after the other in the output."""
+    cdef Selection* job = <Selection*>arg
+    cdef Py_ssize_t together = gather_units(job)
+    cdef Py_ssize_t unit = chunk * together
+    cdef Py_ssize_t end = min(unit + together, job.leads * job.n)
+    cdef Py_ssize_t row = job.tail.size * job.itemsize
+    cdef Py_ssize_t first, last, base, ignored, k
+    cdef const char* src
+    cdef char* out
+    cdef bint dense = job.tail.ndim == 0 or (
+        job.tail.ndim == 1 and job.tail.src_strides[0] == job.itemsize
+    )
+    while unit < end:
+        first = unit % job.n
+        last = min(job.n, first + end - unit)
+        lead_offsets(job, unit // job.n, &base, &ignored)
+        src = job.indexed + base
+        out = job.values + unit * row
+        if job.tail.ndim == 0:
+            job.take(src, job.offsets + first, out, last - first)
+        elif dense:
+            for k in range(first, last):
+                memcpy(out + (k - first) * row, src + job.offsets[k], row)
+        else:
+            for k in range(first, last):
+                move_block(&job.tail, out + (k - first) * row, src + job.offsets[k])
+        unit += last - first
+
+
+cdef int launch_gather(View* ins, int nin, View* outs, int nout, object params) except -1:
+    cdef Selection job
+    cdef Py_ssize_t nbytes = max(<Py_ssize_t>1, ins[1].size) * sizeof(int64_t)
+    cdef Py_ssize_t together
+    cdef fold_fn fold = fold_of("none", outs)
+    cdef tuple axes = params[0]
+    cdef int lead = params[1]
+    split_axes(&job, ins, outs, ins + 1, axes, lead, fold, True)
+    job.take = take_of(outs)
+    job.offsets = <int64_t*>scratch_alloc(nbytes)
+    if job.offsets == NULL:
+        raise MemoryError(f"[take] no memory for the offsets of {job.n} indices")
+    try:
+        fill_offsets(&job, "take", ins, ins + 1, nin - 1, axes)
+        with nogil:
+            if outs[0].size > 0:
+                together = gather_units(&job)
+                par(gather_job, &job, (job.leads * job.n + together - 1) // together)
+    finally:
+        scratch_free(<char*>job.offsets, nbytes)
+    return 0
+
+
+# ---- scatter ----
+
+cdef void scatter_lead(
+    Selection* job, Py_ssize_t lead, const Block* tail, Py_ssize_t begin
+) noexcept nogil:
+    """All indices of one leading position, in order; tail may be a part of the trailing axes from begin."""
+    cdef Py_ssize_t base, value, k
+    cdef char* dst
+    cdef const char* src
+    lead_offsets(job, lead, &base, &value)
+    dst = job.indexed + base
+    src = job.values + value
+    if tail.ndim > 0 and begin > 0:
+        dst += begin * tail.dst_strides[0]
+        src += begin * tail.src_strides[0]
+    if tail.ndim == 0 and job.even:
+        job.combine(dst, job.offsets, src, job.value_stride, job.n)
+    else:
+        for k in range(job.n):
+            move_block(tail, dst + job.offsets[k], src + job.value_offsets[k])
+
+
+cdef inline Py_ssize_t leads_together(Selection* job) noexcept nogil:
+    """How many leading positions a chunk takes."""
+    return max(<Py_ssize_t>1, GRAIN // (job.n * job.tail.size * job.itemsize))
+
+
+cdef void scatter_leads_job(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef Selection* job = <Selection*>arg
+    cdef Py_ssize_t together = leads_together(job)
+    cdef Py_ssize_t lead
+    for lead in range(chunk * together, min((chunk + 1) * together, job.leads)):
+        scatter_lead(job, lead, &job.tail, 0)
+
+
+cdef void scatter_pieces_job(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
+    """All indices of all leading positions for a part of the first trailing axis."""
+    cdef Selection* job = <Selection*>arg
+    cdef Block part = job.tail
+    cdef Py_ssize_t whole = job.tail.shape[0]
+    cdef Py_ssize_t begin = whole * chunk // job.pieces
+    cdef Py_ssize_t lead
+    part.shape[0] = whole * (chunk + 1) // job.pieces - begin
+    part.size = job.tail.size // whole * part.shape[0]
+    for lead in range(job.leads):
+        scatter_lead(job, lead, &part, begin)
+
+
+cdef void step_evenly(Selection* job, View* index, const Py_ssize_t* strides) noexcept nogil:
+    """Where each index's values start; evenly, if one stride says it."""
+    cdef Block order
+    cdef Py_ssize_t[MAX_AXES] at
+    cdef Py_ssize_t offset = 0
+    cdef Py_ssize_t k
+    cdef int axis
+    start_block(&order, 1, NULL)
+    for axis in range(index.ndim):
+        add_axis(&order, index.shape[axis], strides[axis], strides[axis])
+    job.even = order.ndim <= 1
+    job.value_stride = order.src_strides[0] if order.ndim else 0
+    memset(at, 0, sizeof(at))
+    for k in range(job.n):
+        job.value_offsets[k] = offset
+        axis = order.ndim - 1
+        while axis >= 0:
+            at[axis] += 1
+            offset += order.src_strides[axis]
+            if at[axis] < order.shape[axis]:
+                break
+            at[axis] = 0
+            offset -= order.shape[axis] * order.src_strides[axis]
+            axis -= 1
+
+
+cdef void run_scatter(Selection* job) noexcept nogil:
+    """Chunks are leading positions, or parts of the trailing axes: never indices, which may meet."""
+    cdef Py_ssize_t nbytes = job.n * job.tail.size * job.itemsize
+    cdef Py_ssize_t lead, width
+    if job.leads == 0 or job.n == 0 or job.tail.size == 0:
+        return
+    if job.leads * nbytes <= 2 * GRAIN:
+        for lead in range(job.leads):
+            scatter_lead(job, lead, &job.tail, 0)
+    elif job.leads >= 16 or job.tail.ndim == 0:
+        lead = leads_together(job)
+        par(scatter_leads_job, job, (job.leads + lead - 1) // lead)
+    else:
+        width = job.tail.size // job.tail.shape[0] * job.itemsize
+        job.pieces = min(
+            job.tail.shape[0],
+            max(<Py_ssize_t>1, min(<Py_ssize_t>64, job.tail.shape[0] * width // 512)),
+        )
+        par(scatter_pieces_job, job, job.pieces)
+
+
+cdef int launch_scatter(View* ins, int nin, View* outs, int nout, object params) except -1:
+    """A copy of x, then updates (leading axes, indices, trailing axes) combined in order."""
+    cdef Selection job
+    cdef Py_ssize_t count = max(<Py_ssize_t>1, ins[2].size)
+    cdef Py_ssize_t nbytes = 2 * count * sizeof(int64_t)
+    cdef str mode = params[2]
+    cdef fold_fn copy = fold_of("none", outs)
+    cdef fold_fn fold = fold_of(mode, outs)
+    cdef tuple axes = params[0]
+    cdef int lead = params[1]
+    split_axes(&job, outs, ins + 1, ins + 2, axes, lead, fold, False)
+    job.combine = index_of(mode, outs)
+    job.offsets = <int64_t*>scratch_alloc(nbytes)
+    if job.offsets == NULL:
+        raise MemoryError(f"[scatter] no memory for the offsets of {job.n} indices")
+    job.value_offsets = job.offsets + count
+    try:
+        fill_offsets(&job, "scatter", outs, ins + 2, nin - 2, axes)
+        with nogil:
+            copy_view(outs, ins, copy)
+            step_evenly(&job, ins + 2, ins[1].strides + lead)
+            run_scatter(&job)
+    finally:
+        scratch_free(<char*>job.offsets, nbytes)
+    return 0
+
+
+# ---- along one axis ----
+
+cdef void along_line(
+    Along* job, const char* index, char* indexed, char* values, Py_ssize_t n
+) noexcept nogil:
+    """The innermost axis, LINE elements at a time."""
+    cdef int64_t[LINE] offsets
+    cdef int last = job.ndim - 1
+    cdef Py_ssize_t done = 0
+    cdef Py_ssize_t ramp = job.side_strides[last]
+    cdef Py_ssize_t width = job.value_strides[last]
+    cdef Py_ssize_t m, k, bad
+    while done < n:
+        m = min(<Py_ssize_t>LINE, n - done)
+        for k in range(m):
+            offsets[k] = ramp * (done + k)
+        bad = job.offsets(
+            index + done * job.index_strides[last], job.index_strides[last], m, job.size, job.step,
+            offsets
+        )
+        if bad >= 0:
+            job.bad = index + (done + bad) * job.index_strides[last]
+            return
+        if job.take != NULL:
+            job.take(indexed, offsets, values + done * width, m)
+        else:
+            job.combine(indexed, offsets, values + done * width, width, m)
+        done += m
+
+
+cdef void along_job(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
+    """All positions whose coordinate on the cut axis lies in the chunk."""
+    cdef Along* job = <Along*>arg
+    cdef Py_ssize_t[MAX_AXES] at
+    cdef Py_ssize_t[MAX_AXES] low
+    cdef Py_ssize_t[MAX_AXES] high
+    cdef int last = job.ndim - 1
+    cdef int axis
+    cdef const char* index = job.index
+    cdef char* indexed = job.indexed
+    cdef char* values = job.values
+    cdef Py_ssize_t steps
+    cdef bint wraps
+    for axis in range(job.ndim):
+        low[axis] = chunk * job.piece if axis == job.cut else 0
+        high[axis] = job.shape[axis]
+        if axis == job.cut:
+            high[axis] = min(low[axis] + job.piece, job.shape[axis])
+        at[axis] = low[axis]
+        index += low[axis] * job.index_strides[axis]
+        indexed += low[axis] * job.side_strides[axis]
+        values += low[axis] * job.value_strides[axis]
+    axis = 0
+    while axis >= 0:
+        along_line(job, index, indexed, values, high[last] - low[last])
+        axis = last - 1
+        while axis >= 0:
+            at[axis] += 1
+            wraps = at[axis] == high[axis]
+            steps = 1 + low[axis] - high[axis] if wraps else 1
+            index += steps * job.index_strides[axis]
+            indexed += steps * job.side_strides[axis]
+            values += steps * job.value_strides[axis]
+            if not wraps:
+                break
+            at[axis] = low[axis]
+            axis -= 1
+
+
+cdef int start_along(Along* job, View* side, View* index, View* values, int axis) except -1:
+    """Strides of all sides, and the longest axis other than the one in question to cut."""
+    cdef int d
+    cdef int kept = 0
+    job.axis = axis
+    job.cut = -1
+    job.bad = NULL
+    for d in range(index.ndim):
+        if index.shape[d] == 1 and (kept > 0 or d < index.ndim - 1):
+            continue
+        job.shape[kept] = index.shape[d]
+        job.index_strides[kept] = index.strides[d]
+        job.value_strides[kept] = values.strides[d]
+        job.side_strides[kept] = 0 if d == axis else side.strides[d]
+        if d != axis and (job.cut < 0 or job.shape[kept] > job.shape[job.cut]):
+            job.cut = kept
+        kept += 1
+    job.ndim = kept
+    job.size = side.shape[axis]
+    job.step = side.strides[axis]
+    job.offsets = offsets_of(index)
+    job.index = index.data
+    job.indexed = side.data
+    job.values = values.data
+    return 0
+
+
+cdef int run_along(Along* job, str op, View* index) except -1:
+    cdef Py_ssize_t chunks = 1
+    if index.size == 0:
+        return 0
+    if job.cut >= 0:
+        # About 16 thousand elements a chunk.
+        job.piece = max(<Py_ssize_t>1, ((1 << 14) * job.shape[job.cut]) // index.size)
+        chunks = (job.shape[job.cut] + job.piece - 1) // job.piece
+    with nogil:
+        par(along_job, job, chunks)
+    if job.bad != NULL:
+        refuse(op, index, job.bad, job.axis, job.size)
+    return 0
+
+
+cdef int launch_take_along_axis(View* ins, int nin, View* outs, int nout, object params) except -1:
+    cdef Along job
+    cdef int axis = params[0]
+    start_along(&job, ins, ins + 1, outs, axis)
+    job.take = take_of(outs)
+    return run_along(&job, "take_along_axis", ins + 1)
+
+
+cdef int launch_put_along_axis(View* ins, int nin, View* outs, int nout, object params) except -1:
+    """A copy of x, then updates combined in order; operands are x, updates, indices."""
+    cdef Along job
+    cdef fold_fn copy = fold_of("none", outs)
+    cdef int axis = params[0]
+    start_along(&job, outs, ins + 2, ins + 1, axis)
+    job.take = NULL
+    job.combine = index_of(params[1], outs)
+    with nogil:
+        copy_view(outs, ins, copy)
+    return run_along(&job, "put_along_axis", ins + 2)
+
+
+register_launcher("gather", launch_gather)
+register_launcher("scatter", launch_scatter)
+register_launcher("take_along_axis", launch_take_along_axis)
+register_launcher("put_along_axis", launch_put_along_axis)

@@ -1,0 +1,376 @@
+# cython: wraparound=True
+"""The CPU back end: programs of tiles run on the thread pool.
+
+Work is split by its size alone, so that results do not depend on the number of threads.
+"""
+
+import os
+
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.string cimport memcpy, memset
+
+from mlxc._backends.cpu.kernels cimport kernel, kernel_or_null
+from mlxc._backends.cpu.tiles cimport MAX_REGISTERS, STACK_SCRATCH, TileCode, Tiles, prepare, run_tile
+from mlxc._graph.dtypes cimport itemsize
+from mlxc._graph.evaluate cimport set_backend
+from mlxc._graph.program cimport Backend, Executable, Program
+from mlxc._kernels.abi cimport cols_fn, loop_fn, rows_fn
+from mlxc._memory.buffer cimport scratch_alloc, scratch_free
+from mlxc._threads.pool cimport par, thread_count
+
+from mlxc._graph.bind import ROWS
+from mlxc._table.dtypes import COMPUTE_SIZE, DTYPES
+
+from .lowering import Lowering
+
+DEBUG = int(os.environ.get("MLXC_DEBUG", "0") or 0)
+
+cdef enum:
+    CHUNK_WORK = 65536       # element operations a chunk of tiles should hold
+    MAX_CHUNKS = 256
+    PARTS = 64               # at most this many partial results of one long reduction
+    PART_SIZE = 65536        # elements a partial result is worth
+
+
+cdef struct MapJob:
+    TileCode* tiles
+    Py_ssize_t row_tiles
+    Py_ssize_t column_tiles
+    char** slots
+    char* scratch            # per worker, or NULL: on the stack
+    Py_ssize_t chunks
+
+
+cdef class MapProgram(Executable):
+    """Kinds "map" and "rows": every tile by itself."""
+
+    cdef Tiles tiles
+    cdef TileCode* code
+    cdef Py_ssize_t row_tiles, column_tiles
+
+    def __init__(self, Program program):
+        axes = range(len(program.space))
+        split = len(program.space) - program.row_axes if program.kind == "rows" else 0
+        lowering = Lowering(program, list(axes[:split]), list(axes[split:])).lower()
+        self.tiles = Tiles(lowering)
+        self.code = &self.tiles.c
+        if DEBUG >= 4:
+            print(lowering.describe())
+        self.row_tiles = -(-self.code.rows // self.code.tile_rows)
+        self.column_tiles = -(-self.code.columns // self.code.tile_columns)
+        self.work = program.work
+
+    cdef int run(self, char** slots) noexcept nogil:
+        cdef MapJob job
+        cdef Py_ssize_t count = self.row_tiles * self.column_tiles
+        cdef Py_ssize_t workers
+        if count == 0:
+            return 0
+        job.tiles = self.code
+        job.row_tiles = self.row_tiles
+        job.column_tiles = self.column_tiles
+        job.slots = slots
+        job.scratch = NULL
+        job.chunks = min(count, max(1, min(<Py_ssize_t>MAX_CHUNKS, <Py_ssize_t>(self.work / CHUNK_WORK))))
+        workers = thread_count() if job.chunks > 1 else 1
+        if self.code.scratch > STACK_SCRATCH:
+            job.scratch = scratch_alloc(self.code.scratch * workers)
+            if job.scratch == NULL:
+                return 1
+        if job.chunks == 1:
+            run_map(&job, 0, 0)
+        else:
+            par(run_map, &job, job.chunks)
+        if job.scratch != NULL:
+            scratch_free(job.scratch, self.code.scratch * workers)
+        return 0
+
+
+cdef void run_map(void* argument, Py_ssize_t chunk, int worker) noexcept nogil:
+    """A run of consecutive tiles."""
+    cdef MapJob* job = <MapJob*>argument
+    if job.scratch == NULL:
+        run_map_on_stack(job, chunk)
+    else:
+        run_map_with(job, chunk, job.scratch + worker * job.tiles.scratch)
+
+
+cdef void run_map_on_stack(MapJob* job, Py_ssize_t chunk) noexcept nogil:
+    cdef char[STACK_SCRATCH + 64] stack
+    run_map_with(job, chunk, <char*>((<size_t>stack + 63) & ~<size_t>63))
+
+
+cdef void run_map_with(MapJob* job, Py_ssize_t chunk, char* scratch) noexcept nogil:
+    cdef TileCode* tiles = job.tiles
+    cdef char* regs[MAX_REGISTERS]
+    cdef Py_ssize_t count = job.row_tiles * job.column_tiles
+    cdef Py_ssize_t tile = count * chunk // job.chunks
+    cdef Py_ssize_t end = count * (chunk + 1) // job.chunks
+    cdef Py_ssize_t row, column
+    prepare(tiles, job.slots, regs, scratch)
+    while tile < end:
+        row = tile // job.column_tiles * tiles.tile_rows
+        column = tile % job.column_tiles * tiles.tile_columns
+        run_tile(tiles, job.slots, regs, row, min(tiles.tile_rows, tiles.rows - row), column,
+                 min(tiles.tile_columns, tiles.columns - column))
+        tile += 1
+
+
+cdef struct Reduction:
+    TileCode* tiles
+    bint by_rows
+    rows_fn fold             # a row to one accumulator
+    cols_fn add              # rows into a row of accumulators
+    loop_fn combine          # two accumulators
+    loop_fn convert          # accumulator to compute type, or NULL
+    loop_fn narrow           # compute type to stored dtype, or NULL
+    int accumulator          # bytes
+    int stored               # bytes
+    char[16] identity
+    Py_ssize_t kept          # outer kept indices
+    Py_ssize_t reduced       # outer reduced indices
+    Py_ssize_t width         # results per outer kept index: 1, or the columns
+    Py_ssize_t parts
+    Py_ssize_t column_tiles
+    Py_ssize_t column_jobs   # adding columns also splits them
+    int out_slot
+
+
+cdef struct ReduceJob:
+    Reduction* program
+    char** slots
+    char* scratch
+    char* partial            # accumulators: parts x kept results
+
+
+cdef class ReduceProgram(Executable):
+    """Kind "reduce": the value of each tile is folded into accumulators of a wider type.
+
+    Kept dimensions are outermost. If the innermost dimension is reduced, rows are folded (``fold``); if it is kept,
+    tiles are added up column by column (``add``). A long reduction is cut into parts of fixed size, whose results are
+    combined in order.
+    """
+
+    cdef Tiles tiles
+    cdef Reduction r
+
+    def __init__(self, Program program):
+        k = len(program.values) - 1
+        _, row_code, dtype, _ = program.values[k]
+        row = ROWS[row_code]
+        fact = DTYPES[dtype]
+        compute = fact.compute
+        wide = row.accumulate.get(compute, compute)
+        value, out_dtype, slot, strides = program.outputs[0]
+        self.r.out_slot = slot
+        self.r.accumulator = COMPUTE_SIZE[wide]
+        self.r.stored = itemsize[<int>out_dtype]
+        self.r.combine = <loop_fn>kernel(f"{row.combine}_{wide}_vv")
+        self.r.convert = <loop_fn>(NULL if wide == compute else kernel(f"cast_{wide}_{compute}_v"))
+        narrow = fact.short != fact.compute and fact.name != "bool_"
+        self.r.narrow = <loop_fn>(kernel(f"store_{fact.short}_v") if narrow else NULL)
+        self.set_identity(row, wide)
+        self.lay_out(program, k, row.name, compute)
+        self.work = program.work
+
+    def set_identity(self, row, wide):
+        import numpy
+
+        names = {"b8": "uint8", "i32": "int32", "u32": "uint32", "i64": "int64", "u64": "uint64", "f32": "float32",
+                 "f64": "float64", "c64": "complex64"}
+        dtype = numpy.dtype(names[wide])
+        if row.identity is None:
+            raw = extreme(row.combine, dtype)
+        else:
+            raw = numpy.array(row.identity, dtype)
+        text = raw.tobytes()
+        memcpy(self.r.identity, <char*>text, len(text))
+
+    def lay_out(self, Program program, k, name, compute):
+        """Order the dimensions and choose between folding rows and adding columns."""
+        cdef TileCode* tiles
+        axes = list(range(len(program.space)))
+        reduced = list(program.reduced)
+        kept = [a for a in axes if a not in reduced]
+        self.r.by_rows = bool(reduced) and reduced[-1] == axes[-1]
+        inner = []
+        pool = reduced if self.r.by_rows else kept
+        while axes and axes[-1] in pool:
+            inner.insert(0, axes.pop())
+        outer = [a for a in kept if a not in inner] + [a for a in reduced if a not in inner]
+        lowering = Lowering(program, outer, inner, fold=False)
+        lowering.lower(result=k)
+        self.tiles = Tiles(lowering)
+        tiles = self.r.tiles = &self.tiles.c
+        self.r.kept = self.r.reduced = 1
+        for a in outer:
+            if a in reduced:
+                self.r.reduced *= program.space[a]
+            else:
+                self.r.kept *= program.space[a]
+        if self.r.by_rows:
+            self.r.fold = <rows_fn>kernel(f"{name}_{compute}_part")
+            self.r.width = 1
+        else:
+            self.r.add = <cols_fn>kernel(f"{name}_{compute}_cols")
+            self.r.width = tiles.columns
+        tiles.tile_rows = min(tiles.tile_rows, max(self.r.reduced, 1))
+        self.r.column_tiles = -(-tiles.columns // tiles.tile_columns)
+        self.r.column_jobs = 1 if self.r.by_rows else self.r.column_tiles
+        total = self.r.reduced * tiles.columns if self.r.by_rows else self.r.reduced
+        units = self.r.kept * (1 if self.r.by_rows else self.r.column_tiles)
+        self.r.parts = 1
+        if units < 16:
+            size = self.r.reduced * tiles.columns
+            self.r.parts = max(1, min(PARTS, size // PART_SIZE, total))
+
+    cdef int run(self, char** slots) noexcept nogil:
+        cdef ReduceJob job
+        cdef Py_ssize_t results = self.r.kept * self.r.width
+        cdef Py_ssize_t size = results * self.r.parts * self.r.accumulator + 64
+        cdef Py_ssize_t jobs, workers, scratch, k
+        if results == 0:
+            return 0
+        jobs = self.r.kept * self.r.parts
+        workers = thread_count()
+        scratch = self.r.tiles.scratch + 64
+        job.program = &self.r
+        job.slots = slots
+        job.partial = scratch_alloc(size)
+        job.scratch = scratch_alloc(scratch * workers)
+        if job.partial == NULL or job.scratch == NULL:
+            if job.partial != NULL:
+                scratch_free(job.partial, size)
+            if job.scratch != NULL:
+                scratch_free(job.scratch, scratch * workers)
+            return 1
+        for k in range(results * self.r.parts):
+            memcpy(job.partial + k * self.r.accumulator, self.r.identity, self.r.accumulator)
+        if self.r.tiles.columns and self.r.reduced:
+            if self.work < CHUNK_WORK or jobs * self.r.column_jobs == 1:
+                for k in range(jobs * self.r.column_jobs):
+                    run_reduction(&job, k, 0)
+            else:
+                par(run_reduction, &job, jobs * self.r.column_jobs)
+        finish(&self.r, &job, results)
+        scratch_free(job.partial, size)
+        scratch_free(job.scratch, scratch * workers)
+        return 0
+
+
+cdef void run_reduction(void* argument, Py_ssize_t chunk, int worker) noexcept nogil:
+    """One part of one kept index (and one tile of columns)."""
+    cdef ReduceJob* job = <ReduceJob*>argument
+    cdef Reduction* program = job.program
+    cdef TileCode* tiles = program.tiles
+    cdef char* regs[MAX_REGISTERS]
+    cdef Py_ssize_t column_tile = chunk % program.column_jobs
+    cdef Py_ssize_t part = chunk // program.column_jobs % program.parts
+    cdef Py_ssize_t kept = chunk // program.column_jobs // program.parts
+    cdef char* scratch = <char*>((<size_t>(job.scratch + worker * (tiles.scratch + 64)) + 63) & ~<size_t>63)
+    cdef char* into = job.partial + (part * program.kept + kept) * program.width * program.accumulator
+    prepare(tiles, job.slots, regs, scratch)
+    if program.by_rows:
+        fold_rows(program, tiles, job.slots, regs, kept, part, into)
+    else:
+        add_columns(program, tiles, job.slots, regs, kept, part, column_tile * tiles.tile_columns, into)
+
+
+cdef void fold_rows(Reduction* program, TileCode* tiles, char** slots, char** regs, Py_ssize_t kept, Py_ssize_t part,
+                    char* into) noexcept nogil:
+    """All tiles of a part, each to one value, combined in order."""
+    cdef Py_ssize_t row, rows, column, columns, low, high, first, last
+    cdef char[16] value
+    cdef char* args[3]
+    args[0] = into
+    args[1] = value
+    args[2] = into
+    low, high, first, last = 0, program.reduced, 0, tiles.columns
+    if program.reduced >= program.parts:       # cut the outer reduced indices, or else the columns
+        low = program.reduced * part // program.parts
+        high = program.reduced * (part + 1) // program.parts
+    else:
+        first = tiles.columns * part // program.parts
+        last = tiles.columns * (part + 1) // program.parts
+        if tiles.tile_rows > 1:                # several rows a tile take whole rows only
+            first, last = 0, tiles.columns if part == 0 else 0
+    row = low
+    while row < high:
+        rows = min(tiles.tile_rows, high - row)
+        column = first
+        while column < last:
+            columns = min(tiles.tile_columns, last - column)
+            run_tile(tiles, slots, regs, kept * program.reduced + row, rows, column, columns)
+            program.fold(regs[tiles.result], value, 1, rows * columns)
+            program.combine(args, 1)
+            column += columns
+        row += rows
+
+
+cdef void add_columns(Reduction* program, TileCode* tiles, char** slots, char** regs, Py_ssize_t kept, Py_ssize_t part,
+                      Py_ssize_t column, char* into) noexcept nogil:
+    """All rows of a part into one tile of columns."""
+    cdef Py_ssize_t low = program.reduced * part // program.parts
+    cdef Py_ssize_t high = program.reduced * (part + 1) // program.parts
+    cdef Py_ssize_t columns = min(tiles.tile_columns, tiles.columns - column)
+    cdef Py_ssize_t row = low, rows
+    while row < high:
+        rows = min(tiles.tile_rows, high - row)
+        run_tile(tiles, slots, regs, kept * program.reduced + row, rows, column, columns)
+        program.add(regs[tiles.result], into + column * program.accumulator, rows, columns)
+        row += rows
+
+
+cdef void finish(Reduction* program, ReduceJob* job, Py_ssize_t results) noexcept nogil:
+    """Combine the parts in order, convert, and store; a block at a time."""
+    cdef char[2048] computed
+    cdef char* args[3]
+    cdef char* out = job.slots[program.out_slot]
+    cdef Py_ssize_t part, at = 0, count
+    cdef char* first
+    for part in range(1, program.parts):
+        args[0] = job.partial
+        args[1] = job.partial + part * results * program.accumulator
+        args[2] = job.partial
+        program.combine(args, results)
+    while at < results:
+        count = min(<Py_ssize_t>256, results - at)
+        first = job.partial + at * program.accumulator
+        if program.convert != NULL:
+            args[0] = first
+            args[1] = <char*>computed if program.narrow != NULL else out + at * program.stored
+            program.convert(args, count)
+            first = computed
+        if program.narrow != NULL:
+            args[0] = first
+            args[1] = out + at * program.stored
+            program.narrow(args, count)
+        elif program.convert == NULL:
+            memcpy(out + at * program.stored, first, count * program.stored)
+        at += count
+
+
+def extreme(combine, dtype):
+    """The value that max or min of nothing starts from."""
+    import numpy
+
+    lowest = combine == "maximum"
+    if dtype.kind == "f":
+        return numpy.array(-numpy.inf if lowest else numpy.inf, dtype)
+    if dtype.kind == "c":
+        bound = -numpy.inf if lowest else numpy.inf
+        return numpy.array(complex(bound, bound), dtype)
+    info = numpy.iinfo(dtype)
+    return numpy.array(info.min if lowest else info.max, dtype)
+
+
+cdef class CpuBackend(Backend):
+    """Programs on the processor."""
+
+    cdef Executable lower(self, Program program):
+        if program.kind == "reduce":
+            return ReduceProgram(program)
+        return MapProgram(program)
+
+
+set_backend(CpuBackend())

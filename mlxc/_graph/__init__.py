@@ -1,0 +1,23 @@
+"""Floor 3: arrays, nodes, the scheduler and evaluation. What floors above use is named here."""
+
+from .array import HOOKS, array, bind_method, rebuild, to_numpy
+from .dtypes import DTYPES, Dtype
+from .interface import (
+    as_array,
+    astype,
+    binary_function,
+    bind,
+    broadcast,
+    evaluate_all,
+    is_abstract,
+    is_evaluated,
+    node_count,
+    reduce_axes,
+    replace,
+    reshape_to,
+    select,
+    transpose_to,
+    unary_function,
+)
+
+__all__ = [name for name in dir() if not name.startswith("_")]

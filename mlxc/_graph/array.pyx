@@ -1,0 +1,676 @@
+# cython: wraparound=True
+"""The handle that users hold: operators, conversions to and from Python and NumPy, evaluation on demand.
+
+An ``array`` points to a Node. Operators make new Nodes; in-place operators and item assignment move the handle to a new
+Node, so that whoever holds the handle sees the change and whoever used the old value does not. Methods that have a
+public function of the same name, indexing and printing are bound once, by ``core/__init__.py``, through ``bind_method``.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_SIMPLE
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.string cimport memcpy
+
+from mlxc._graph.bind cimport (
+    bind_binary, bind_elementwise, bind_reduction, bind_row, bind_unary, broadcast_to_tuple, cast, reshape,
+    row_code, transpose,
+)
+from mlxc._graph.dtypes cimport (
+    BFLOAT16, BOOL, COMPLEX64, DTYPE_OBJECTS, FLOAT32, INT32, INT64, Dtype, dtype_code, dtype_kind, itemsize,
+    load_scalar,
+)
+from mlxc._graph.evaluate cimport evaluate, evaluate_one
+from mlxc._graph.node cimport (
+    EVALUATED, MAX_DIMS, Node, is_row_major, leaf_node, new_node, put_input, scalar_node, shape_tuple,
+)
+from mlxc._memory.buffer cimport Buffer, new_buffer
+
+from mlxc._table.dtypes import CODE
+
+cdef extern from "Python.h":
+    ctypedef struct PyTypeObject:
+        PyObject* tp_dict
+    void PyType_Modified(PyTypeObject*)
+
+cdef bytes FORMATS = b"?\0B\0H\0I\0Q\0b\0h\0i\0q\0e\0f\0d\0H\0Zf\0"
+cdef int[14] FORMAT_AT = [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26]
+
+cdef int ADD = row_code("add"), SUBTRACT = row_code("subtract"), MULTIPLY = row_code("multiply")
+cdef int DIVIDE = row_code("divide"), FLOOR_DIVIDE = row_code("floor_divide"), REMAINDER = row_code("remainder")
+cdef int POWER = row_code("power"), NEGATIVE = row_code("negative"), ABS = row_code("abs")
+cdef int EQUAL = row_code("equal"), NOT_EQUAL = row_code("not_equal"), LESS = row_code("less")
+cdef int LESS_EQUAL = row_code("less_equal"), GREATER = row_code("greater")
+cdef int GREATER_EQUAL = row_code("greater_equal"), AND = row_code("bitwise_and"), OR = row_code("bitwise_or")
+cdef int XOR = row_code("bitwise_xor"), LEFT_SHIFT = row_code("left_shift"), RIGHT_SHIFT = row_code("right_shift")
+cdef int INVERT = row_code("bitwise_invert"), LOGICAL_NOT = row_code("logical_not")
+cdef int[6] COMPARISONS
+COMPARISONS[Py_LT], COMPARISONS[Py_LE], COMPARISONS[Py_EQ] = LESS, LESS_EQUAL, EQUAL
+COMPARISONS[Py_NE], COMPARISONS[Py_GT], COMPARISONS[Py_GE] = NOT_EQUAL, GREATER, GREATER_EQUAL
+
+# Filled by core/__init__.py: functions behind special methods, which a compiled class cannot take late.
+HOOKS = {}
+
+
+cdef Node NOTHING = scalar_node(BOOL, False)
+
+
+cdef array wrap(Node node):
+    """A new handle."""
+    cdef array handle = array.__new__(array)
+    handle.node = node
+    return handle
+
+
+cdef int scalar_dtype(object value) except -2:
+    """The dtype of a Python number alone, or -1 for anything else."""
+    if isinstance(value, bool):
+        return BOOL
+    if isinstance(value, int):
+        return INT32 if -0x80000000 <= value <= 0x7fffffff else INT64
+    if isinstance(value, float):
+        return FLOAT32
+    if isinstance(value, complex):
+        return COMPLEX64
+    return -1
+
+
+cdef int partner_dtype(object value, int dtype) except -2:
+    """The dtype a Python number takes beside an array of a dtype; -1 for what is not a number."""
+    cdef char kind = dtype_kind[dtype]
+    if isinstance(value, bool):
+        return dtype
+    if isinstance(value, float):
+        return dtype if kind == c"f" or kind == c"c" else FLOAT32
+    if isinstance(value, int):
+        return scalar_dtype(value) if kind == c"b" else dtype
+    if isinstance(value, complex):
+        return COMPLEX64
+    return -1
+
+
+cdef Node operand_node(object value, Node partner):
+    """The node of an operand beside partner, or None for what is no operand (a list, a string)."""
+    cdef int dtype
+    if type(value) is array:
+        return (<array>value).node
+    dtype = partner_dtype(value, partner.dtype)
+    if dtype >= 0:
+        return scalar_node(dtype, value)
+    if hasattr(value, "__array__") or hasattr(value, "__mlx_array__"):
+        return node_of(value)
+    return None
+
+
+cdef object binary(int op, object x, object y):
+    """An operator; NotImplemented where an operand is none of ours."""
+    cdef Node a, b
+    if type(x) is array:
+        a = (<array>x).node
+        b = (<array>y).node if type(y) is array else operand_node(y, a)
+        if b is None:
+            return NotImplemented
+    else:
+        b = (<array>y).node
+        a = operand_node(x, b)
+        if a is None:
+            return NotImplemented
+    return wrap(bind_binary(op, a, b))
+
+
+cdef object in_place(int op, array x, object y):
+    """x op= y: the handle moves to the result."""
+    cdef Node operand = operand_node(y, x.node)
+    if operand is None:
+        return NotImplemented
+    x.node = bind_binary(op, x.node, operand)
+    return x
+
+
+cdef Node node_of(object value):
+    """Anything array-like as a node: arrays, numbers, nested lists and tuples, NumPy arrays, buffers."""
+    cdef int dtype
+    if type(value) is array:
+        return (<array>value).node
+    dtype = scalar_dtype(value)
+    if dtype >= 0:
+        return scalar_node(dtype, value)
+    if isinstance(value, (list, tuple)):
+        return node_of_list(value)
+    if hasattr(value, "__mlx_array__"):
+        return node_of(value.__mlx_array__())
+    return node_of_numpy(value)
+
+
+cdef bint holds_array(object value) except -1:
+    if type(value) is array:
+        return True
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            if holds_array(item):
+                return True
+    return False
+
+
+cdef Node node_of_list(object value):
+    """Nested sequences of numbers, or of arrays of one shape."""
+    import numpy
+    if holds_array(value):
+        return (<array>HOOKS["stack"]([wrap(node_of(item)) for item in value])).node
+    try:
+        values = numpy.array(value)
+    except ValueError:
+        raise ValueError(
+            "[array] the nested lists have different lengths; every list of a level must have the same length"
+        ) from None
+    if values.dtype == object or values.dtype.kind not in "biufc":
+        raise ValueError(
+            f"[array] a list with elements of type {type(first_leaf(value)).__name__}; numbers would be right"
+        )
+    if values.dtype == numpy.int64:
+        small = values.size == 0 or (values.min() >= -0x80000000 and values.max() <= 0x7fffffff)
+        values = values.astype(numpy.int32) if small else values
+    if values.size == 0 and values.dtype == numpy.float64:
+        values = values.astype(numpy.float32)
+    return node_of_numpy(values)
+
+
+def first_leaf(value):
+    """The first element that is not a sequence, to name in an error."""
+    while isinstance(value, (list, tuple)) and value:
+        for item in value:
+            if not isinstance(item, (bool, int, float, complex, list, tuple)):
+                return item
+        value = value[0]
+    return value
+
+
+cdef Node node_of_numpy(object value):
+    """A copy of a NumPy array (or of what NumPy can read); float64 becomes float32 as everywhere in MLX."""
+    import numpy
+    cdef Py_buffer view
+    cdef Node node
+    cdef Buffer buffer
+    cdef Py_ssize_t[MAX_DIMS] shape
+    cdef int axis, code
+    if type(value).__module__.startswith("ml_dtypes") and type(value).__name__ == "bfloat16":
+        value = numpy.asarray(value)
+    values = numpy.asarray(value)
+    name = values.dtype.name
+    if name == "bfloat16":
+        values = values.view(numpy.uint16)
+    elif name == "float64":
+        name = "float32"
+        values = values.astype(numpy.float32)
+    elif name == "complex128":
+        name = "complex64"
+        values = values.astype(numpy.complex64)
+    elif name == "bool":
+        name = "bool_"
+    if name not in CODE:
+        raise ValueError(
+            f"[array] got {type(value).__name__} with elements of type {name}; numbers, nested lists of numbers or "
+            f"arrays would be right"
+        )
+    code = CODE[name]
+    values = numpy.ascontiguousarray(values).reshape(values.shape).astype(values.dtype.newbyteorder("="), copy=False)
+    if values.ndim > MAX_DIMS:
+        raise ValueError(f"[array] {values.ndim} dimensions; at most {MAX_DIMS} are supported")
+    for axis in range(<int>values.ndim):
+        shape[axis] = values.shape[axis]
+    buffer = new_buffer(values.nbytes)
+    node = leaf_node(code, values.ndim, shape, buffer)
+    if values.nbytes:
+        PyObject_GetBuffer(values, &view, PyBUF_SIMPLE | PyBUF_C_CONTIGUOUS)
+        memcpy(buffer.data, view.buf, view.len)
+        PyBuffer_Release(&view)
+    return node
+
+
+cdef void own_buffer(Node node) except *:
+    """Give a scalar that holds its value itself a Buffer, so that others can hold its memory."""
+    cdef Buffer buffer
+    if node.buffer is None:
+        buffer = new_buffer(8)
+        memcpy(buffer.data, node.data, itemsize[node.dtype])
+        node.buffer = buffer
+        node.data = buffer.data
+
+
+cdef object nested_list(Node node, int axis, const char* data):
+    """Values as nested lists; as deep as there are axes."""
+    cdef Py_ssize_t k
+    if axis == node.ndim:
+        return load_scalar(node.dtype, data)
+    return [nested_list(node, axis + 1, data + k * node.strides[axis]) for k in range(node.shape[axis])]
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(1024)
+cdef class array:
+    """A multi-dimensional array whose value is computed when it is needed.
+
+    Args:
+        val: A number, nested lists or tuples of numbers, a NumPy array, or another array.
+        dtype (Dtype, optional): The element type. Default: that of the values; ``float32`` for Python floats,
+            ``int32`` for Python integers.
+
+    Raises:
+        ValueError: If nested lists have different lengths or hold something other than numbers.
+
+    Example:
+        >>> import mlxc.core as mx
+        >>> mx.array([[1, 2], [3, 4]], dtype=mx.float32)
+        array([[1, 2],
+               [3, 4]], dtype=float32)
+    """
+
+    def __cinit__(self):
+        self.node = NOTHING   # whatever skips __init__ still finds a node
+
+    def __init__(self, val, dtype=None):
+        cdef int code
+        cdef Node node
+        if dtype is not None:
+            code = dtype_code(dtype)
+            if isinstance(val, (bool, int, float, complex)):
+                if isinstance(val, complex) and dtype_kind[code] != c"c":
+                    raise ValueError(f"[array] {val!r} as {dtype!r}; a complex number needs complex64")
+                self.node = scalar_node(code, val)
+                return
+            if dtype_kind[code] == c"f" and itemsize[code] == 8 and type(val) is not array:
+                self.node = double_node(val, code)
+                return
+        node = node_of(val)
+        self.node = node if dtype is None else cast(node, code)
+
+    @property
+    def shape(self):
+        """The sizes of the axes, as a tuple."""
+        return shape_tuple(self.node)
+
+    @property
+    def ndim(self):
+        """How many axes there are."""
+        return self.node.ndim
+
+    @property
+    def size(self):
+        """How many elements there are."""
+        return self.node.size
+
+    @property
+    def itemsize(self):
+        """Bytes an element."""
+        return itemsize[self.node.dtype]
+
+    @property
+    def nbytes(self):
+        """Bytes of all elements."""
+        return self.node.size * itemsize[self.node.dtype]
+
+    @property
+    def dtype(self):
+        """The element type."""
+        return DTYPE_OBJECTS[self.node.dtype]
+
+    @property
+    def T(self):
+        """The array with its axes in reverse order."""
+        return wrap(transpose(self.node, tuple(range(self.node.ndim - 1, -1, -1))))
+
+    def item(self):
+        """The value of an array of size 1 as a Python number.
+
+        Raises:
+            ValueError: If the array has more or fewer than one element.
+        """
+        if self.node.size != 1:
+            raise ValueError(f"[item] an array of shape {shape_tuple(self.node)}; only size 1 converts to a number")
+        evaluate_one(self.node)
+        return load_scalar(self.node.dtype, self.node.data)
+
+    def tolist(self):
+        """The values as nested Python lists; a number for an array of no axes."""
+        evaluate_one(self.node)
+        return nested_list(self.node, 0, self.node.data)
+
+    def __add__(x, y):
+        return binary(ADD, x, y)
+
+    def __radd__(x, y):
+        return binary(ADD, y, x)
+
+    def __sub__(x, y):
+        return binary(SUBTRACT, x, y)
+
+    def __rsub__(x, y):
+        return binary(SUBTRACT, y, x)
+
+    def __mul__(x, y):
+        return binary(MULTIPLY, x, y)
+
+    def __rmul__(x, y):
+        return binary(MULTIPLY, y, x)
+
+    def __truediv__(x, y):
+        return binary(DIVIDE, x, y)
+
+    def __rtruediv__(x, y):
+        return binary(DIVIDE, y, x)
+
+    def __div__(x, y):
+        return binary(DIVIDE, x, y)
+
+    def __rdiv__(x, y):
+        return binary(DIVIDE, y, x)
+
+    def __floordiv__(x, y):
+        return binary(FLOOR_DIVIDE, x, y)
+
+    def __rfloordiv__(x, y):
+        return binary(FLOOR_DIVIDE, y, x)
+
+    def __mod__(x, y):
+        return binary(REMAINDER, x, y)
+
+    def __rmod__(x, y):
+        return binary(REMAINDER, y, x)
+
+    def __pow__(x, y, modulo):
+        if modulo is not None:
+            return NotImplemented
+        return binary(POWER, x, y)
+
+    def __rpow__(x, y, modulo):
+        if modulo is not None:
+            return NotImplemented
+        return binary(POWER, y, x)
+
+    def __and__(x, y):
+        return binary(AND, x, y)
+
+    def __rand__(x, y):
+        return binary(AND, y, x)
+
+    def __or__(x, y):
+        return binary(OR, x, y)
+
+    def __ror__(x, y):
+        return binary(OR, y, x)
+
+    def __xor__(x, y):
+        return binary(XOR, x, y)
+
+    def __rxor__(x, y):
+        return binary(XOR, y, x)
+
+    def __lshift__(x, y):
+        return binary(LEFT_SHIFT, x, y)
+
+    def __rlshift__(x, y):
+        return binary(LEFT_SHIFT, y, x)
+
+    def __rshift__(x, y):
+        return binary(RIGHT_SHIFT, x, y)
+
+    def __rrshift__(x, y):
+        return binary(RIGHT_SHIFT, y, x)
+
+    def __matmul__(x, y):
+        return HOOKS["matmul"](x, y)
+
+    def __rmatmul__(x, y):
+        return HOOKS["matmul"](y, x)
+
+    def __iadd__(self, y):
+        return in_place(ADD, self, y)
+
+    def __isub__(self, y):
+        return in_place(SUBTRACT, self, y)
+
+    def __imul__(self, y):
+        return in_place(MULTIPLY, self, y)
+
+    def __itruediv__(self, y):
+        return in_place(DIVIDE, self, y)
+
+    def __ifloordiv__(self, y):
+        return in_place(FLOOR_DIVIDE, self, y)
+
+    def __imod__(self, y):
+        return in_place(REMAINDER, self, y)
+
+    def __ipow__(self, y):
+        return in_place(POWER, self, y)
+
+    def __iand__(self, y):
+        return in_place(AND, self, y)
+
+    def __ior__(self, y):
+        return in_place(OR, self, y)
+
+    def __ixor__(self, y):
+        return in_place(XOR, self, y)
+
+    def __ilshift__(self, y):
+        return in_place(LEFT_SHIFT, self, y)
+
+    def __irshift__(self, y):
+        return in_place(RIGHT_SHIFT, self, y)
+
+    def __imatmul__(self, y):
+        self.node = (<array>HOOKS["matmul"](self, y)).node
+        return self
+
+    def __neg__(self):
+        return wrap(bind_unary(NEGATIVE, self.node))
+
+    def __pos__(self):
+        return wrap(self.node)
+
+    def __abs__(self):
+        return wrap(bind_unary(ABS, self.node))
+
+    def __invert__(self):
+        return wrap(bind_unary(LOGICAL_NOT if self.node.dtype == BOOL else INVERT, self.node))
+
+    def __divmod__(x, y):
+        return HOOKS["divmod"](x, y)
+
+    def __rdivmod__(x, y):
+        return HOOKS["divmod"](y, x)
+
+    def __richcmp__(x, y, int comparison):
+        if y is None or isinstance(y, str):
+            if comparison == Py_EQ:
+                return False
+            if comparison == Py_NE:
+                return True
+            return NotImplemented
+        return binary(COMPARISONS[comparison], x, y)
+
+    def __hash__(self):
+        return <Py_ssize_t><void*>self >> 4
+
+    def __bool__(self):
+        if self.node.size != 1:
+            raise ValueError(
+                f"[bool] the truth of an array of shape {shape_tuple(self.node)}; only size 1 has one: use any() or all()"
+            )
+        return bool(self.item())
+
+    def __int__(self):
+        return int(self.item())
+
+    def __float__(self):
+        return float(self.item())
+
+    def __complex__(self):
+        return complex(self.item())
+
+    def __index__(self):
+        if dtype_kind[self.node.dtype] not in (c"i", c"u", c"b") or self.node.size != 1:
+            raise TypeError(
+                f"[index] an array of dtype {self.dtype.name} and shape {self.shape}; an integer scalar would be right"
+            )
+        return int(self.item())
+
+    def __len__(self):
+        if self.node.ndim == 0:
+            raise TypeError("[len] an array of no axes has no length")
+        return self.node.shape[0]
+
+    def __iter__(self):
+        if self.node.ndim == 0:
+            raise TypeError("[iter] an array of no axes cannot be iterated over")
+        return HOOKS["iter"](self)
+
+    def __getitem__(self, key):
+        return HOOKS["getitem"](self, key)
+
+    def __setitem__(self, key, value):
+        self.node = (<array>HOOKS["setitem"](self, key, value)).node
+
+    def __contains__(self, value):
+        return bool((<array>HOOKS["any"](self == value)).item())
+
+    def __repr__(self):
+        evaluate_one(self.node)
+        return HOOKS["repr"](self)
+
+    def __format__(self, spec):
+        if self.node.ndim == 0 and spec:
+            return format(self.item(), spec)
+        return format(repr(self), spec)
+
+    def __bytes__(self):
+        return HOOKS["bytes"](self)
+
+    def __copy__(self):
+        return wrap(self.node)
+
+    def __deepcopy__(self, memo):
+        return wrap(self.node)
+
+    def __getstate__(self):
+        return HOOKS["getstate"](self)
+
+    def __reduce__(self):
+        return rebuild, HOOKS["getstate"](self)
+
+    def __array__(self, dtype=None, copy=None):
+        import numpy
+        values = to_numpy(self)
+        if dtype is not None and values.dtype != dtype:
+            return values.astype(dtype)
+        return values.copy() if copy is not False else values
+
+    def __dlpack__(self, **options):
+        return HOOKS["dlpack"](self, **options)
+
+    def __dlpack_device__(self):
+        return (1, 0)
+
+    def __array_namespace__(self, api_version=None):
+        return HOOKS["namespace"]()
+
+    def __getbuffer__(self, Py_buffer* view, int flags):
+        cdef Node node = self.node
+        cdef Py_ssize_t* dims
+        evaluate_one(node)
+        own_buffer(node)
+        if not flags & PyBUF_STRIDES and not is_row_major(node):
+            raise BufferError("[buffer] the array is not dense in row-major order; ask for strides, or contiguous()")
+        dims = <Py_ssize_t*>PyMem_Malloc((2 * node.ndim + 1) * sizeof(Py_ssize_t))
+        if dims == NULL:
+            raise MemoryError()
+        for axis in range(node.ndim):
+            dims[axis] = node.shape[axis]
+            dims[node.ndim + axis] = node.strides[axis]
+        view.buf = node.data
+        view.obj = self
+        view.len = node.size * itemsize[node.dtype]
+        view.readonly = node.buffer.readonly
+        view.itemsize = itemsize[node.dtype]
+        view.format = <char*>FORMATS + FORMAT_AT[node.dtype] if flags & PyBUF_FORMAT else NULL
+        view.ndim = node.ndim
+        view.shape = dims if flags & PyBUF_ND else NULL
+        view.strides = dims + node.ndim if flags & PyBUF_STRIDES else NULL
+        view.suboffsets = NULL
+        Py_INCREF(node.buffer)   # the handle may move to another node while the view lives
+        view.internal = <void*>node.buffer
+        self.keep_dims(view, dims)
+
+    cdef void keep_dims(self, Py_buffer* view, Py_ssize_t* dims) noexcept:
+        """The last word of dims names the Buffer, so that releasing finds both."""
+        dims[2 * self.node.ndim] = <Py_ssize_t>view.internal
+        view.internal = dims
+
+    def __releasebuffer__(self, Py_buffer* view):
+        cdef Py_ssize_t* dims = <Py_ssize_t*>view.internal
+        Py_DECREF(<object><PyObject*>dims[2 * view.ndim])
+        PyMem_Free(dims)
+
+
+cdef Node double_node(object value, int code):
+    """Values as float64 without a detour through float32."""
+    import numpy
+    cdef Buffer buffer
+    cdef Py_ssize_t[MAX_DIMS] shape
+    cdef Node node
+    cdef Py_buffer view
+    if holds_array(value):
+        return cast(node_of(value), code)
+    try:
+        values = numpy.array(value, dtype=numpy.float64, order="C")
+    except (ValueError, TypeError):
+        return cast(node_of(value), code)   # says what is wrong with it
+    for axis in range(<int>values.ndim):
+        shape[axis] = values.shape[axis]
+    buffer = new_buffer(values.nbytes)
+    node = leaf_node(code, values.ndim, shape, buffer)
+    if values.nbytes:
+        PyObject_GetBuffer(values, &view, PyBUF_SIMPLE | PyBUF_C_CONTIGUOUS)
+        memcpy(buffer.data, view.buf, view.len)
+        PyBuffer_Release(&view)
+    return node
+
+
+def to_numpy(array x not None):
+    """The values as a NumPy array over the same memory; bfloat16 as float32 values.
+
+    The memory belongs to the array: what is written to the result is seen by the array.
+    """
+    import numpy
+    if x.node.dtype == BFLOAT16:
+        x = wrap(cast(x.node, FLOAT32))
+    evaluate_one(x.node)
+    return numpy.asarray(memoryview(x))
+
+
+def rebuild(values, name, shape):
+    """An array from the bytes that a pickle holds."""
+    import numpy
+    cdef int code = CODE[name]
+    cdef Buffer buffer = new_buffer(len(values))
+    cdef Py_ssize_t[MAX_DIMS] sizes
+    cdef bytes raw = values
+    cdef int axis
+    for axis in range(<int>len(shape)):
+        sizes[axis] = shape[axis]
+    cdef Node node = leaf_node(code, len(shape), sizes, buffer)
+    if node.size * itemsize[code] != len(raw):
+        raise ValueError(f"[array] {len(raw)} bytes for shape {shape} of {name}; the sizes must agree")
+    memcpy(buffer.data, <char*>raw, len(raw))
+    return wrap(node)
+
+
+def bind_method(str name, function):
+    """Give arrays a method (or property): how core binds, once, what stands above this floor."""
+    methods = <dict>(<PyTypeObject*>array).tp_dict
+    methods[name] = function
+    PyType_Modified(<PyTypeObject*>array)

@@ -1,0 +1,555 @@
+# cython: wraparound=True
+"""Evaluation: walk the pending graph, find or make the plan for its structure, run it, hand out the results.
+
+* One evaluation at a time, on all cores; the lock is taken without the GIL, so other Python threads go on.
+* The walk writes the structure (rows, dtypes, shapes, edges, who is held by somebody, whose memory may be reused) as
+  words; plans are cached by those words, compared in full. A repeated step costs the walk and a lookup.
+* Nothing is lost on an error: what steps have computed is kept by its nodes, the rest stays pending.
+* Graphs larger than WINDOW are evaluated piece by piece, so that neither planning nor memory grows with the graph.
+"""
+
+import os
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.object cimport PyObject
+from cpython.pythread cimport (
+    PyThread_acquire_lock, PyThread_allocate_lock, PyThread_get_thread_ident, PyThread_release_lock, PyThread_type_lock,
+)
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport uint64_t
+from libc.string cimport memcmp, memset
+
+from mlxc._graph.dtypes cimport itemsize
+from mlxc._graph.kernel cimport View
+from mlxc._graph.node cimport (
+    ABSTRACT, BUNDLE, EVALUATED, TRACED, Node, detach, is_row_major, next_epoch, tracing,
+)
+from mlxc._graph.plan cimport Plan, Step, Stored
+from mlxc._graph.program cimport Backend
+from mlxc._graph.schedule cimport make_plan
+from mlxc._memory.buffer cimport Buffer, new_buffer
+
+from mlxc._graph.bind import ROWS
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject*)
+
+cdef enum:
+    WINDOW = 8192            # nodes planned together
+    MAX_PLANS = 4096         # cached
+    QUICK = 200000           # element operations below which the GIL is not released
+    SIGNAL_WORK = 2000000    # element operations between looks for Ctrl-C
+
+cdef Backend BACKEND = None
+cdef dict PLANS = {}         # hash of the words -> list of plans
+cdef int PLAN_COUNT = 0
+cdef PyThread_type_lock LOCK = PyThread_allocate_lock()
+cdef unsigned long OWNER = 0
+
+
+def _reset_after_fork():
+    """The child has one thread: whoever held the lock is not in it."""
+    global LOCK, OWNER
+    LOCK = PyThread_allocate_lock()
+    OWNER = 0
+
+
+os.register_at_fork(after_in_child=_reset_after_fork)
+
+
+cdef int set_backend(Backend backend) except -1:
+    """Say which device runs programs."""
+    global BACKEND
+    BACKEND = backend
+    return 0
+
+
+cdef struct Pointers:        # a growing list of borrowed nodes
+    PyObject** items
+    Py_ssize_t count
+    Py_ssize_t space
+
+
+cdef struct Words:           # a growing list of words
+    uint64_t* items
+    Py_ssize_t count
+    Py_ssize_t space
+
+
+cdef Words KEY
+
+
+cdef int push(Pointers* list_, PyObject* item) except -1:
+    cdef void* larger
+    if list_.count == list_.space:
+        larger = PyMem_Realloc(list_.items, (2 * list_.space + 64) * sizeof(PyObject*))
+        if larger == NULL:
+            raise MemoryError()
+        list_.items = <PyObject**>larger
+        list_.space = 2 * list_.space + 64
+    list_.items[list_.count] = item
+    list_.count += 1
+    return 0
+
+
+cdef int reserve(Words* words, Py_ssize_t more) except -1:
+    cdef void* larger
+    cdef Py_ssize_t space
+    if words.count + more > words.space:
+        space = 2 * words.space + more + 256
+        larger = PyMem_Realloc(words.items, space * sizeof(uint64_t))
+        if larger == NULL:
+            raise MemoryError()
+        words.items = <uint64_t*>larger
+        words.space = space
+    return 0
+
+
+cdef int collect(PyObject* root, uint64_t epoch, Pointers* stack, Pointers* order) except -1:
+    """Append root's unevaluated ancestors and root, producers first. A node's `index` counts its visited inputs."""
+    cdef Node node, source, pick
+    cdef int k
+    if (<Node>root).epoch == epoch or (<Node>root).flags & EVALUATED:
+        return 0
+    (<Node>root).epoch = epoch
+    (<Node>root).index = 0
+    push(stack, root)
+    while stack.count:
+        node = <Node>stack.items[stack.count - 1]
+        if node.index < node.nin:
+            source = <Node>node.inputs[node.index]
+            node.index += 1
+            if source.epoch != epoch and not source.flags & EVALUATED:
+                source.epoch = epoch
+                source.index = 0
+                push(stack, <PyObject*>source)
+            continue
+        stack.count -= 1
+        push(order, <PyObject*>node)
+        if node.flags & BUNDLE:
+            for k in range(node.noutputs):   # all outputs are computed at once: whoever holds one gets it now
+                if node.outputs[k] != NULL:
+                    pick = <Node>node.outputs[k]
+                    if pick.epoch != epoch:
+                        pick.epoch = epoch
+                        push(order, <PyObject*>pick)
+    return 0
+
+
+cdef int describe(Node node, Words* words, list params) except -1:
+    """Append what the plan may depend on, except who holds the node."""
+    cdef int k
+    cdef bint strided
+    reserve(words, 2 + 2 * node.ndim + node.nin)
+    if node.flags & EVALUATED:
+        strided = not is_row_major(node)
+        words.items[words.count] = (
+            <uint64_t>1 << 63 | <uint64_t>strided << 62 | <uint64_t>node.ndim << 8 | node.dtype
+        )
+        words.count += 1
+        for k in range(node.ndim):
+            words.items[words.count] = node.shape[k]
+            words.count += 1
+        if strided:
+            for k in range(node.ndim):
+                words.items[words.count] = node.strides[k]
+                words.count += 1
+        return 0
+    words.items[words.count] = (
+        <uint64_t>node.op << 32 | <uint64_t>node.nin << 16 | <uint64_t>node.ndim << 8 | node.dtype
+    )
+    words.count += 1
+    for k in range(node.ndim):
+        words.items[words.count] = node.shape[k]
+        words.count += 1
+    for k in range(node.nin):
+        words.items[words.count] = (<Node>node.inputs[k]).index
+        words.count += 1
+    if node.params is not None:
+        params.append(node.params)
+    if node.flags & BUNDLE:
+        reserve(words, node.noutputs)
+        for k in range(node.noutputs):
+            words.items[words.count] = -1 if node.outputs[k] == NULL else (<Node>node.outputs[k]).epoch != node.epoch
+            words.count += 1
+    return 0
+
+
+cdef inline int enter(Node node, uint64_t epoch, Pointers* window, list params) except -1:
+    node.epoch = epoch
+    node.index = window.count
+    node.uses = 0
+    push(window, <PyObject*>node)
+    return describe(node, &KEY, params)
+
+
+cdef int survey(Pointers* order, Py_ssize_t low, Py_ssize_t high, Pointers* window, list params) except -1:
+    """Number the nodes order[low:high] and the leaves they read, and write the key of the plan they need.
+
+    The last words say of each node whether somebody else holds it (a value to be kept, or memory not to be reused).
+    """
+    cdef uint64_t epoch = next_epoch()
+    cdef Py_ssize_t k
+    cdef int i
+    cdef Node node, source
+    cdef bint traced = False
+    cdef bint held
+    KEY.count = 0
+    for k in range(low, high):
+        node = <Node>order.items[k]
+        for i in range(node.nin):
+            source = <Node>node.inputs[i]
+            if source.epoch != epoch:
+                enter(source, epoch, window, params)
+            source.uses += 1
+        enter(node, epoch, window, params)
+        traced = traced or (node.flags & TRACED != 0 and tracing() != 0)
+    source = node = None
+    reserve(&KEY, window.count // 64 + 1)
+    for k in range(window.count):
+        if k % 64 == 0:
+            KEY.items[KEY.count] = 0
+            KEY.count += 1
+        node = <Node>window.items[k]
+        held = Py_REFCNT(<PyObject*>node) - 1 > node.uses   # `node` itself is one
+        if node.flags & EVALUATED:
+            held = held or traced or node.buffer is None or node.buffer.readonly \
+                or Py_REFCNT(<PyObject*>node.buffer) > 1
+        KEY.items[KEY.count - 1] |= <uint64_t>held << (k % 64)
+    return 0
+
+
+cdef uint64_t hash_words(const Words* words) noexcept:
+    cdef uint64_t h = 0x9e3779b97f4a7c15
+    cdef Py_ssize_t k
+    for k in range(words.count):
+        h = (h ^ words.items[k]) * <uint64_t>0xff51afd7ed558ccd
+        h ^= h >> 32
+    return h
+
+
+cdef Plan cached_plan(uint64_t hashed, list params):
+    """The plan made for exactly this structure, or None."""
+    cdef Plan plan
+    plans = PLANS.get(hashed)
+    if plans is not None:
+        for plan in plans:
+            if PyBytes_GET_SIZE(plan.words) == KEY.count * <Py_ssize_t>sizeof(uint64_t) \
+                    and memcmp(PyBytes_AS_STRING(plan.words), KEY.items, KEY.count * sizeof(uint64_t)) == 0 \
+                    and plan.params == params:
+                return plan
+    return None
+
+
+cdef Plan find_plan(Pointers* window, list params):
+    """The plan for the surveyed window, from the cache or new."""
+    global PLAN_COUNT
+    cdef uint64_t hashed = hash_words(&KEY)
+    cdef Plan plan = cached_plan(hashed, params)
+    cdef Py_ssize_t k
+    cdef Py_ssize_t bits
+    if plan is not None:
+        return plan
+    words = PyBytes_FromStringAndSize(<char*>KEY.items, KEY.count * sizeof(uint64_t))
+    bits = KEY.count - (window.count + 63) // 64
+    stored = set()
+    donatable = set()
+    nodes = []
+    for k in range(window.count):
+        node = <Node>window.items[k]
+        nodes.append(node)
+        if KEY.items[bits + k // 64] >> (k % 64) & 1:
+            if not (<Node>node).flags & EVALUATED:
+                stored.add(k)
+        elif (<Node>node).flags & EVALUATED:
+            donatable.add(k)
+    plan = make_plan(nodes, stored, donatable, BACKEND)
+    plan.words = words
+    plan.params = params
+    if PLAN_COUNT >= MAX_PLANS:
+        PLANS.clear()
+        PLAN_COUNT = 0
+    PLANS.setdefault(hashed, []).append(plan)
+    PLAN_COUNT += 1
+    return plan
+
+
+cdef struct Memory:          # slots of one run
+    char** data
+    PyObject** buffers       # strong; NULL where a slot has none (yet, or any more)
+
+
+cdef int give(Step step, Memory* memory) except -1:
+    """Memory for a step's outputs: donated where the plan says so."""
+    cdef int k, slot
+    cdef Buffer buffer
+    for k in range(step.nout):
+        if step.donors[k] < 0:
+            slot = step.out_slots[k]
+            buffer = new_buffer(step.out_bytes[k])
+            Py_INCREF(buffer)
+            memory.buffers[slot] = <PyObject*>buffer
+            memory.data[slot] = buffer.data
+    for k in range(step.nout):
+        if step.donors[k] >= 0:
+            slot = step.out_slots[k]
+            memory.buffers[slot] = memory.buffers[step.donors[k]]
+            memory.data[slot] = memory.data[step.donors[k]]
+            memory.buffers[step.donors[k]] = NULL
+    return 0
+
+
+cdef void take_back(Step step, Memory* memory) noexcept:
+    """Undo `give` for a step that did not run."""
+    cdef int k, slot
+    for k in range(step.nout):
+        slot = step.out_slots[k]
+        if step.donors[k] >= 0:
+            if memory.buffers[slot] != NULL:
+                memory.buffers[step.donors[k]] = memory.buffers[slot]
+        elif memory.buffers[slot] != NULL:
+            Py_DECREF(<object>memory.buffers[slot])
+        memory.buffers[slot] = NULL
+
+
+cdef int run_step(Step step, Memory* memory, bint quick) except -1:
+    cdef int failed, k
+    cdef View* view
+    if step.program is not None:
+        if quick:
+            failed = step.program.run(memory.data)
+        else:
+            with nogil:
+                failed = step.program.run(memory.data)
+        if failed:
+            raise MemoryError("[eval] no memory for a program's scratch")
+        return 0
+    for k in range(step.nin + step.nout):
+        step.views[k].data = memory.data[step.view_slots[k]] + step.view_offsets[k]
+    if step.launcher.compiled != NULL:
+        step.launcher.compiled(step.views, step.nin, step.views + step.nin, step.nout, step.params)
+    else:
+        ins = [numpy_view(&step.views[k]) for k in range(step.nin)]
+        outs = [numpy_view(&step.views[step.nin + k]) for k in range(step.nout)]
+        step.launcher.python(outs, ins, step.params)
+    return 0
+
+
+cdef object numpy_view(View* view):
+    """The operand as a NumPy array over the same memory; bfloat16 as its bits."""
+    import numpy
+    cdef Py_ssize_t low = 0, high = view.itemsize
+    cdef int axis
+    shape = []
+    strides = []
+    for axis in range(view.ndim):
+        shape.append(view.shape[axis])
+        strides.append(view.strides[axis])
+        if view.strides[axis] < 0:
+            low += (view.shape[axis] - 1) * view.strides[axis]
+        else:
+            high += (view.shape[axis] - 1) * view.strides[axis]
+    if view.size == 0:
+        return numpy.empty(shape, numpy_dtype(view.dtype))
+    raw = <char[:high - low]>(view.data + low)
+    return numpy.ndarray(shape, numpy_dtype(view.dtype), numpy.asarray(raw), -low, strides)
+
+
+cdef list NUMPY_DTYPES = []
+
+
+cdef object numpy_dtype(int dtype):
+    import numpy
+    from mlxc._table.dtypes import DTYPES
+    if not NUMPY_DTYPES:
+        for fact in DTYPES:
+            name = {"bool_": "bool", "bfloat16": "uint16"}.get(fact.name, fact.name)
+            NUMPY_DTYPES.append(numpy.dtype(name))
+    return NUMPY_DTYPES[dtype]
+
+
+cdef void settle(Node node, PyObject* buffer, char* data, tuple strides) noexcept:
+    """Give a node its data and let go of its inputs, unless a transform still follows them."""
+    cdef int axis
+    node.buffer = <Buffer>buffer if buffer != NULL else None
+    node.data = data
+    for axis in range(node.ndim):
+        node.strides[axis] = strides[axis]
+    node.flags |= EVALUATED
+    if not (node.flags & TRACED and tracing()):
+        node.flags &= ~TRACED
+        detach(node)
+
+
+cdef int keep_stored(Plan plan, Pointers* window, Memory* memory) except -1:
+    """Hand out the results. Scalars that live in a leaf itself are copied to a buffer of their own."""
+    cdef Stored entry
+    cdef Buffer buffer
+    for entry in plan.stored:
+        if memory.buffers[entry.slot] == NULL:   # a view of a scalar leaf
+            buffer = new_buffer(8)
+            (<uint64_t*>buffer.data)[0] = (<uint64_t*>memory.data[entry.slot])[0]
+            Py_INCREF(buffer)
+            memory.buffers[entry.slot] = <PyObject*>buffer
+            memory.data[entry.slot] = buffer.data
+        settle(<Node>window.items[entry.index], memory.buffers[entry.slot],
+               memory.data[entry.slot] + entry.offset, entry.strides)
+    return 0
+
+
+cdef int keep_computed(Plan plan, Pointers* window, Memory* memory, int done) except -1:
+    """After an error: every value that steps have computed and that is still in memory stays with its node."""
+    cdef int k
+    computed = set()
+    for step in (<list>plan.steps)[:done]:
+        for k in range((<Step>step).nout):
+            computed.add((<Step>step).out_slots[k])
+    for index, (slot, offset, _, strides) in plan.made:
+        if slot in computed and memory.buffers[<int>slot] != NULL:
+            settle(<Node>window.items[<Py_ssize_t>index], memory.buffers[<int>slot],
+                   memory.data[<int>slot] + <Py_ssize_t>offset, strides)
+    return 0
+
+
+cdef int run_steps(Plan plan, Memory* memory, int* done) except -1:
+    cdef bint quick = plan.work < QUICK
+    cdef double unseen = 0
+    cdef Step step
+    cdef int k
+    for step in plan.steps:
+        try:
+            give(step, memory)
+            run_step(step, memory, quick)
+        except BaseException:
+            take_back(step, memory)
+            raise
+        done[0] += 1
+        for k in range(step.ndead):
+            if memory.buffers[step.dead[k]] != NULL:
+                Py_DECREF(<object>memory.buffers[step.dead[k]])
+                memory.buffers[step.dead[k]] = NULL
+        unseen += step.work
+        if unseen > SIGNAL_WORK:
+            unseen = 0
+            PyErr_CheckSignals()
+    return 0
+
+
+cdef int run_plan(Plan plan, Pointers* window) except -1:
+    """Run the steps over the window's leaves and give the stored nodes their data."""
+    cdef Memory memory
+    cdef void* few[128]
+    cdef void** block = few
+    cdef Py_ssize_t k
+    cdef int slot = 0, done = 0
+    cdef Node node
+    cdef Stored entry
+    if 2 * plan.nslots > 128:
+        block = <void**>PyMem_Malloc(2 * plan.nslots * sizeof(void*))
+        if block == NULL:
+            raise MemoryError()
+    memory.data = <char**>block
+    memory.buffers = <PyObject**>(block + plan.nslots)
+    memset(memory.buffers, 0, plan.nslots * sizeof(void*))
+    for k in range(window.count):
+        node = <Node>window.items[k]
+        if node.flags & EVALUATED:
+            memory.data[slot] = node.data
+            if node.buffer is not None:
+                memory.buffers[slot] = <PyObject*>node.buffer
+                Py_INCREF(node.buffer)
+            slot += 1
+    for entry in plan.stored:      # another thread may drop them while we compute
+        Py_INCREF(<Node>window.items[entry.index])
+    held = plan.stored
+    try:
+        try:
+            run_steps(plan, &memory, &done)
+        except BaseException:
+            keep_computed(plan, window, &memory, done)
+            raise
+        keep_stored(plan, window, &memory)
+    finally:
+        for entry in held:
+            Py_DECREF(<Node>window.items[entry.index])
+        for k in range(plan.nslots):
+            if memory.buffers[k] != NULL:
+                Py_DECREF(<object>memory.buffers[k])
+        if block != few:
+            PyMem_Free(block)
+    return 0
+
+
+cdef int evaluate_locked(list roots) except -1:
+    cdef Pointers order, stack, window
+    cdef uint64_t epoch = next_epoch()
+    cdef Py_ssize_t low, high
+    cdef Node root
+    memset(&order, 0, sizeof(order))
+    memset(&stack, 0, sizeof(stack))
+    memset(&window, 0, sizeof(window))
+    try:
+        for root in roots:
+            collect(<PyObject*>root, epoch, &stack, &order)
+        low = 0
+        while low < order.count:
+            high = min(low + WINDOW, order.count)
+            window.count = 0
+            params = []
+            survey(&order, low, high, &window, params)
+            run_plan(find_plan(&window, params), &window)
+            low = high
+    finally:
+        PyMem_Free(order.items)
+        PyMem_Free(stack.items)
+        PyMem_Free(window.items)
+    return 0
+
+
+cdef int evaluate(list roots) except -1:
+    """Give every root its data. One evaluation runs at a time; a nested one (from a finaliser, say) runs inside."""
+    global OWNER
+    cdef Node root
+    cdef bint pending = False
+    cdef unsigned long me
+    cdef PyThread_type_lock lock = LOCK
+    for root in roots:
+        if not root.flags & EVALUATED:
+            pending = True
+            if root.flags & ABSTRACT:
+                refuse_abstract()
+    if not pending:
+        return 0
+    me = PyThread_get_thread_ident()
+    if OWNER == me:
+        return evaluate_locked(roots)
+    if not PyThread_acquire_lock(lock, 0):
+        with nogil:
+            PyThread_acquire_lock(lock, 1)
+    OWNER = me
+    try:
+        evaluate_locked(roots)
+    finally:
+        OWNER = 0
+        PyThread_release_lock(lock)
+    return 0
+
+
+cdef int refuse_abstract() except -1:
+    raise ValueError(
+        "[eval] the value of an array is not known while vmap or compile traces the function; conversions to Python "
+        "numbers, printing, boolean masks and branches on values belong outside of it"
+    )
+
+
+cdef int evaluate_one(Node root) except -1:
+    if root.flags & EVALUATED:
+        return 0
+    return evaluate([root])
+
+
+def plan_cache_info():
+    """How many plans are cached, and how many there may be."""
+    return {"plans": PLAN_COUNT, "limit": MAX_PLANS}

@@ -1,0 +1,172 @@
+# cython: wraparound=True
+"""What the floors above use of the graph: making nodes from arrays, evaluating, and functions that bind one row."""
+
+from mlxc._graph.array cimport array, node_of, operand_node, wrap
+from mlxc._graph.bind cimport (
+    ELEMENTWISE, bind_binary, bind_elementwise, bind_reduction, bind_row, bind_unary, broadcast_to_tuple, cast,
+    reshape, row_arity, row_code, row_kind, transpose,
+)
+from mlxc._graph.dtypes cimport dtype_code
+from mlxc._graph.evaluate cimport evaluate
+from mlxc._graph.node cimport ABSTRACT, EVALUATED, Node, live_nodes, shape_tuple
+
+
+cdef object wrapped(object result):
+    if isinstance(result, tuple):
+        return tuple([wrap(node) for node in result])
+    return wrap(result)
+
+
+def bind(str name, tuple inputs, tuple params=()):
+    """Apply a row to arrays: the new array, or a tuple of them for a row of several outputs."""
+    cdef tuple nodes = tuple([(<array?>x).node for x in inputs])
+    return wrapped(bind_row(row_code(name), nodes, params))
+
+
+def as_array(value, dtype=None):
+    """value as an array: arrays as they are, numbers, lists and NumPy arrays converted; then as dtype."""
+    cdef Node node = node_of(value)
+    if dtype is not None:
+        node = cast(node, dtype_code(dtype))
+    elif type(value) is array:
+        return value
+    return wrap(node)
+
+
+def evaluate_all(list arrays):
+    """Compute the values of arrays."""
+    cdef array x
+    evaluate([x.node for x in arrays])
+
+
+def is_evaluated(array x not None):
+    """Whether the value is there already."""
+    return x.node.flags & EVALUATED != 0
+
+
+def is_abstract(array x not None):
+    """Whether the array stands for a value that tracing does not know."""
+    return x.node.flags & ABSTRACT != 0
+
+
+def node_count():
+    """How many nodes exist: what tests watch for leaks."""
+    return live_nodes()
+
+
+def unary_function(str name):
+    """The public function of an elementwise row of one operand."""
+    cdef int op = row_code(name)
+
+    def function(a, /, *, stream=None):
+        return wrap(bind_unary(op, node_of(a)))
+
+    return function
+
+
+def binary_function(str name):
+    """The public function of an elementwise row of two operands."""
+    cdef int op = row_code(name)
+
+    def function(a, b, /, *, stream=None):
+        cdef Node x, y
+        if type(a) is array:
+            x = (<array>a).node
+            y = operand_node(b, x)
+            if y is None:
+                y = node_of(b)
+        elif type(b) is array:
+            y = (<array>b).node
+            x = operand_node(a, y)
+            if x is None:
+                x = node_of(a)
+        else:
+            x = node_of(a)
+            y = node_of(b)
+        return wrap(bind_binary(op, x, y))
+
+    return function
+
+
+def select(condition, x, y):
+    """where: x and y keep their common dtype, numbers beside arrays take the array's."""
+    cdef Node a, b
+    if type(x) is array:
+        a = (<array>x).node
+        b = operand_node(y, a)
+    elif type(y) is array:
+        b = (<array>y).node
+        a = operand_node(x, b)
+    else:
+        a = node_of(x)
+        b = node_of(y)
+    if a is None:
+        a = node_of(x)
+    if b is None:
+        b = node_of(y)
+    return wrap(bind_elementwise(row_code("select"), [node_of(condition), a, b]))
+
+
+def reduce_axes(str name, array x, tuple axes, bint keepdims):
+    """A reduction row over sorted, valid axes."""
+    return wrap(bind_reduction(row_code(name), x.node, axes, keepdims))
+
+
+def reshape_to(array x not None, tuple shape):
+    """x under another shape; one size may be -1."""
+    cdef Py_ssize_t known = 1
+    cdef int missing = -1
+    cdef int axis
+    for axis in range(<int>len(shape)):
+        if shape[axis] == -1:
+            if missing >= 0:
+                raise ValueError(f"[reshape] shape {shape} leaves two sizes open; at most one may be -1")
+            missing = axis
+        elif shape[axis] < 0:
+            raise ValueError(f"[reshape] shape {shape} has a negative size; sizes are 0 or more, one may be -1")
+        else:
+            known *= shape[axis]
+    if missing >= 0:
+        if known == 0 or x.node.size % known:
+            raise ValueError(
+                f"[reshape] {x.node.size} values of shape {x.shape} do not fill shape {shape}; the other sizes must "
+                f"divide their number"
+            )
+        shape = shape[:missing] + (x.node.size // known,) + shape[missing + 1:]
+    if shape_tuple(x.node) == shape:
+        return x
+    return wrap(reshape(x.node, shape))
+
+
+def transpose_to(array x not None, tuple axes):
+    """x with its axes permuted; axes are valid."""
+    return wrap(transpose(x.node, axes))
+
+
+def broadcast(array x not None, tuple shape):
+    """x repeated to shape."""
+    return wrap(broadcast_to_tuple(x.node, shape))
+
+
+def astype(array x not None, dtype):
+    """x converted to dtype."""
+    return wrap(cast(x.node, dtype_code(dtype)))
+
+
+def replace(array x not None, array y not None):
+    """Let the handle x stand for y's value."""
+    x.node = y.node
+
+
+def bundle_pick(array bundle not None, int index):
+    """Output number index of a primitive of several outputs, made anew."""
+    cdef Node node = bundle.node
+    outputs = bind_row(node.op, tuple([<Node>node.inputs[k] for k in range(node.nin)]), node.params)
+    return wrap(outputs[index])
+
+
+def buffer_extent(array x not None):
+    """Address and bytes of the memory behind an evaluated array."""
+    if x.node.buffer is None:
+        return <size_t>x.node.data, 8
+    return <size_t>x.node.buffer.data, x.node.buffer.nbytes

@@ -1,0 +1,42 @@
+"""Plans: the steps that evaluate a graph of a given structure, and their memory."""
+
+from mlxc._graph.kernel cimport Launcher, View
+from mlxc._graph.program cimport Executable
+
+cdef class Step:
+    cdef Executable program        # a program, or
+    cdef Launcher launcher         # a kernel with its
+    cdef str name                  # row
+    cdef object params
+    cdef View* views               # inputs, then outputs
+    cdef Py_ssize_t* dims          # what the views point into
+    cdef int* view_slots
+    cdef Py_ssize_t* view_offsets  # bytes
+    cdef int nin
+    cdef int nout
+    cdef int* out_slots
+    cdef Py_ssize_t* out_bytes
+    cdef int* donors               # slot whose buffer an output takes over, or -1
+    cdef int ndead
+    cdef int* dead                 # slots whose buffers nobody needs after this step
+    cdef double work
+
+cdef class Stored:
+    cdef int index                 # position of the node in the walk
+    cdef int slot
+    cdef Py_ssize_t offset         # bytes
+    cdef tuple strides             # bytes
+
+cdef class Plan:
+    cdef readonly list steps
+    cdef list stored               # Stored: nodes that get data
+    cdef list made                 # (index, layout) of every node that has memory: to be kept if a step fails
+    cdef readonly int nslots
+    cdef readonly int nleaves
+    cdef readonly double work
+    cdef bytes words               # the key it was made for
+    cdef list params               # the parameters that belong to the key
+
+cdef Step program_step(Executable program, list outputs, list donors)
+cdef Step kernel_step(Launcher launcher, str name, object params, list inputs, list outputs)
+cdef int set_dead(Step step, list slots) except -1

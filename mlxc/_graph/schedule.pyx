@@ -1,0 +1,631 @@
+# cython: wraparound=True
+"""The scheduler: which nodes run together, in what order, in whose memory.
+
+Grouping goes from consumers to producers. A node that only one group consumes, and whose values line up with that group's
+iteration space (or with its rows, or is a single value), joins the group: its values then never leave registers unless
+somebody else holds the node. That rule alone keeps the groups free of cycles: a path out of a group and back into it
+would have to leave through a node that something outside consumes, and such a node always ends a group. A reduction
+along trailing axes joins too, which makes the group a *row program* (softmax, norms, losses). Shapes are compared with
+axes of size 1 left out, so that ``keepdims`` and ``expand_dims`` cost nothing.
+
+Movement is strides only: it is resolved against memory when a program loads it.
+"""
+
+import os
+
+from mlxc._graph.bind cimport (
+    AS_STRIDED, ASTYPE, BROADCAST, ELEMENTWISE, KERNEL, MOVEMENT, PICK, REDUCTION, RESHAPE, SLICE, TRANSPOSE, VIEW,
+    row_kind,
+)
+from mlxc._graph.dtypes cimport itemsize
+from mlxc._graph.kernel cimport find_launcher
+from mlxc._graph.movement cimport Layout, reshape_layout
+from mlxc._graph.node cimport BUNDLE, EVALUATED, Node, shape_tuple
+from mlxc._graph.plan cimport Plan, Step, Stored, kernel_step, program_step, set_dead
+from mlxc._graph.program cimport Backend, Executable, Program
+
+from mlxc._graph.bind import ROWS
+
+ROW_NAMES = [row.name for row in ROWS]
+# A row longer than this does not stay in cache: reductions along it run by themselves, in parallel.
+ROW_LIMIT = 16384
+MAX_VALUES = 96      # of a program: beyond it registers no longer fit the first-level cache anyway
+MAX_LOADS = 24
+FUSE = os.environ.get("MLXC_FUSE", "1") != "0"   # off: every node is a program of its own
+DEBUG = int(os.environ.get("MLXC_DEBUG", "0") or 0)
+
+LEAF, POINTWISE, ALIAS, REDUCE, MOVE, BIG = range(6)
+NOBODY, MEMORY = -1, -2   # in `wanted`: no consumer yet; consumers that read memory, or more than one group
+
+
+def squeezed(shape):
+    """The shape without axes of size 1."""
+    return tuple([size for size in shape if size != 1])
+
+
+def dense_strides(shape, item):
+    """Byte strides of a dense row-major array."""
+    strides = []
+    for size in reversed(shape):
+        strides.append(item)
+        item *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+def product(sizes):
+    """The product of sizes as a Python integer."""
+    result = 1
+    for size in sizes:
+        result *= size
+    return result
+
+
+def repeats_trailing(shape, new_shape):
+    """Whether broadcasting only adds repetition behind the axes that hold values: then rows keep their order."""
+    shape = (1,) * (len(new_shape) - len(shape)) + tuple(shape)
+    stretched = [old == 1 and new != 1 for old, new in zip(shape, new_shape)]
+    if True not in stretched:
+        return True
+    return all([size == 1 for size in shape[stretched.index(True):]])
+
+
+class Group:
+    """Nodes that will be one program."""
+
+    __slots__ = ("members", "space", "row_axes", "root", "reduced", "loads")
+
+    def __init__(self, root, space):
+        self.root = root
+        self.members = []
+        self.space = space
+        self.row_axes = 0
+        self.reduced = None   # axes of the space, for a reduction that is not along rows
+        self.loads = 0
+
+    def takes(self, shape):
+        """Whether values of a squeezed shape line up with the space, its rows, or are single."""
+        if shape == self.space or not shape:
+            return True
+        if self.reduced is not None:
+            return False
+        return bool(self.row_axes) and shape == self.space[: -self.row_axes]
+
+    def takes_broadcast(self, shape):
+        """The same for values that the group repeats: they may also be the first to say what a row is."""
+        if self.takes(shape):
+            return True
+        return (
+            self.reduced is None
+            and not self.row_axes
+            and shape == self.space[: len(shape)]
+            and product(self.space[len(shape):]) <= ROW_LIMIT
+        )
+
+
+class Planner:
+    """One planning: from nodes in topological order (leaves included) to steps."""
+
+    def __init__(self, nodes, stored, donatable, backend):
+        self.nodes = nodes
+        self.stored = stored          # indices of nodes that somebody holds
+        self.donatable = donatable    # indices of leaves whose memory may be written to once read
+        self.backend = backend
+        count = len(nodes)
+        self.shapes = [node_shape(node) for node in nodes]
+        self.kinds = [self.kind(k) for k in range(count)]
+        self.inputs = [node_inputs(node) for node in nodes]
+        self.wanted = [NOBODY] * count
+        self.group_of = [None] * count
+        self.layouts = [None] * count   # (slot, offset, shape, strides) of what is in memory
+        self.steps = []
+        self.step_reads = []            # slots read by each step
+        self.slot_bytes = {}
+        self.nslots = 0
+        self.leaf_of_slot = {}
+
+    def kind(self, k):
+        """How the scheduler treats the node."""
+        op = node_op(self.nodes[k])
+        if op < 0:
+            return LEAF
+        kind = kind_of_row(op)
+        if kind == ELEMENTWISE or op == ASTYPE:
+            return POINTWISE
+        if kind == REDUCTION:
+            shape = node_shape_of_input(self.nodes[k])
+            return ALIAS if all([shape[a] == 1 for a in node_params(self.nodes[k])[0]]) else REDUCE
+        if op == BROADCAST:
+            return ALIAS if repeats_trailing(node_shape_of_input(self.nodes[k]), self.shapes[k]) else MOVE
+        if op == RESHAPE and FUSE:
+            old = node_shape_of_input(self.nodes[k])
+            return ALIAS if squeezed(old) == squeezed(self.shapes[k]) else MOVE
+        return MOVE if kind == MOVEMENT else BIG
+
+    # ---- grouping, consumers first
+
+    def want(self, k, group):
+        """Note that a group (or MEMORY) consumes node k."""
+        if self.wanted[k] is NOBODY:
+            self.wanted[k] = group
+        elif self.wanted[k] is not group:
+            self.wanted[k] = MEMORY
+
+    def group_nodes(self):
+        for k in range(len(self.nodes) - 1, -1, -1):
+            kind = self.kinds[k]
+            if kind == LEAF:
+                continue
+            if kind == POINTWISE:
+                group = self.join_pointwise(k)
+            elif kind == REDUCE:
+                group = self.join_reduction(k)
+            elif kind == ALIAS and k not in self.stored and isinstance(self.wanted[k], Group):
+                group = self.wanted[k]
+            else:
+                group = MEMORY
+            for i in self.inputs[k]:
+                self.want(i, group)
+
+    def join_pointwise(self, k):
+        group = self.wanted[k]
+        shape = squeezed(self.shapes[k])
+        if FUSE and isinstance(group, Group) and len(group.members) < MAX_VALUES and group.loads < MAX_LOADS:
+            if group.takes(shape):
+                return self.enter(k, group)
+            if group.takes_broadcast(shape):
+                group.row_axes = len(group.space) - len(shape)
+                return self.enter(k, group)
+        return self.enter(k, Group(k, shape))
+
+    def enter(self, k, group):
+        group.members.append(k)
+        group.loads += len(self.inputs[k]) - 1
+        self.group_of[k] = group
+        return group
+
+    def join_reduction(self, k):
+        source = self.inputs[k][0]
+        shape = self.shapes[source]
+        axes = node_params(self.nodes[k])[0]
+        space = squeezed(shape)
+        kept = squeezed([size for axis, size in enumerate(shape) if axis not in axes])
+        trailing = len(space) - len(kept)
+        along_rows = (
+            trailing > 0
+            and 0 not in space
+            and space[: len(kept)] == kept
+            and all(shape[a] == 1 for a in axes if squeezed_position(shape, a) < len(kept))
+            and product(space[len(kept):]) <= ROW_LIMIT
+        )
+        group = self.wanted[k]
+        if FUSE and along_rows and isinstance(group, Group) and group.reduced is None:
+            if len(group.members) < MAX_VALUES:
+                if group.space == space and group.row_axes in (0, trailing):
+                    group.row_axes = trailing
+                    return self.enter(k, group)
+                if group.space == kept and not group.row_axes and self.all_full(group):
+                    group.space = space
+                    group.row_axes = trailing
+                    return self.enter(k, group)
+        group = Group(k, space)
+        if along_rows:
+            group.row_axes = trailing
+        else:
+            group.reduced = tuple(
+                squeezed_position(shape, axis) for axis in axes if shape[axis] != 1
+            )
+        return self.enter(k, group)
+
+    def all_full(self, group):
+        """Whether every member spans the group's space, so that the space may become its rows."""
+        return all(squeezed(self.shapes[m]) == group.space or not squeezed(self.shapes[m]) for m in group.members)
+
+    # ---- memory
+
+    def new_slot(self, nbytes):
+        slot = self.nslots
+        self.nslots += 1
+        self.slot_bytes[slot] = nbytes
+        return slot
+
+    def materialize(self, k):
+        """Give node k a dense slot of its own."""
+        shape = self.shapes[k]
+        item = itemsize_of(self.nodes[k])
+        slot = self.new_slot(product(shape) * item)
+        self.layouts[k] = (slot, 0, shape, dense_strides(shape, item))
+        return slot
+
+    def locate(self, k):
+        """Where node k lies in memory, resolving movement against its source (a loop, not a recursion)."""
+        chain = []
+        while self.layouts[k] is None:
+            if self.kinds[k] not in (ALIAS, MOVE):
+                raise RuntimeError(f"[eval] {ROW_NAMES[node_op(self.nodes[k])]} is read before it is computed")
+            chain.append(k)
+            k = self.inputs[k][0]
+        layout = self.layouts[k]
+        for k in reversed(chain):
+            layout = self.move(k, layout)
+            self.layouts[k] = layout
+        return layout
+
+    def move(self, k, layout):
+        """The layout of a movement node whose source has a layout; copies only where strides cannot say it."""
+        node = self.nodes[k]
+        op = node_op(node)
+        slot, offset, shape, strides = layout
+        new_shape = self.shapes[k]
+        params = node_params(node)
+        item = itemsize_of(node)
+        if product(new_shape) == 0:
+            return slot, offset, new_shape, dense_strides(new_shape, item)
+        if op == BROADCAST:
+            lead = len(new_shape) - len(shape)
+            kept = tuple([0 if old == 1 and new != 1 else stride
+                          for old, new, stride in zip(shape, new_shape[lead:], strides)])
+            return slot, offset, new_shape, (0,) * lead + kept
+        if op == TRANSPOSE:
+            return slot, offset, new_shape, tuple([strides[a] for a in params[0]])
+        if op == SLICE:
+            start, _, stride = params
+            offset += sum([low * step for low, step in zip(start, strides)])
+            return slot, offset, new_shape, tuple([s * step for s, step in zip(stride, strides)])
+        if op == RESHAPE or kind_of_row(op) == REDUCTION:   # a reduction of axes of size 1
+            moved = reshaped(shape, strides, itemsize_of(node), new_shape)
+            if moved is None:
+                slot, offset, shape, strides = self.copy(layout, node_dtype(node))
+                moved = dense_strides(new_shape, item)
+            return slot, offset, new_shape, moved
+        if op == AS_STRIDED:
+            slot, offset, shape, strides = self.dense(layout, node_dtype(node))
+            return slot, offset + params[2] * item, new_shape, tuple([s * item for s in params[1]])
+        if op == VIEW:
+            source = node_dtype(self.nodes[self.inputs[k][0]])
+            old = size_of_dtype(source)
+            if old == item:
+                return slot, offset, new_shape, strides
+            if shape[-1] != 1 and strides[-1] != old or any([s % item for s in strides[:-1]]) or offset % item:
+                slot, offset, shape, strides = self.copy(layout, source)
+            return slot, offset, new_shape, strides[:-1] + (item,)
+        raise RuntimeError(f"[eval] no layout rule for {ROW_NAMES[op]}")
+
+    def dense(self, layout, dtype):
+        """The layout itself if it is dense in row-major order, else that of a copy."""
+        _, _, shape, strides = layout
+        item = size_of_dtype(dtype)
+        for size, stride in zip(reversed(shape), reversed(strides)):
+            if size != 1:
+                if stride != item:
+                    return self.copy(layout, dtype)
+                item *= size
+        return layout
+
+    def copy(self, layout, dtype):
+        """A program that copies a view into dense memory."""
+        slot, offset, shape, strides = layout
+        space = squeezed(shape)
+        program = Program("map", space)
+        value = add_load(program, slot, offset, dtype, squeeze_strides(shape, strides))
+        item = size_of_dtype(dtype)
+        out = self.new_slot(product(shape) * item)
+        program.outputs.append((value, dtype, out, dense_strides(space, item)))
+        self.add_program(program, [out], [-1])
+        return out, 0, shape, dense_strides(shape, item)
+
+    # ---- steps
+
+    def add_program(self, program, slots, donors):
+        program.finish(ROW_NAMES)
+        if DEBUG >= 3:
+            print(program.describe(ROW_NAMES))
+        outputs = [(slot, self.slot_bytes[slot]) for slot in slots]
+        self.steps.append(program_step(lower(self.backend, program), outputs, donors))
+        self.step_reads.append([value[2] for value in program.values if value[0] == "load"] + slots)
+
+    def emit(self):
+        """Steps in the order of the groups' roots, which is an order in which everything is ready."""
+        for k, kind in enumerate(self.kinds):
+            if kind == LEAF:
+                slot = self.new_slot(0)
+                self.layouts[k] = (slot, 0, self.shapes[k], node_strides(self.nodes[k]))
+                self.leaf_of_slot[slot] = k
+        for k, kind in enumerate(self.kinds):
+            if kind in (POINTWISE, REDUCE):
+                if self.group_of[k].root == k:
+                    self.emit_group(self.group_of[k])
+            elif kind == BIG:
+                self.emit_kernel(k)
+        for k in sorted(self.stored):
+            if not is_bundle(self.nodes[k]):
+                self.locate(k)
+
+    def emit_kernel(self, k):
+        node = self.nodes[k]
+        row = ROWS[node_op(node)]
+        operands = []
+        for i in self.inputs[k]:
+            layout = self.locate(i)
+            dtype = node_dtype(self.nodes[i])
+            if row.contiguous:
+                layout = self.dense(layout, dtype)
+            slot, offset, shape, strides = layout
+            operands.append((slot, offset, dtype, shape, strides))
+        outputs = []
+        picks = self.picks_of(k) if is_bundle(node) else [k]
+        for position, pick in enumerate(picks):
+            if isinstance(pick, int):
+                slot = self.materialize(pick)
+                _, offset, shape, strides = self.layouts[pick]
+                outputs.append((slot, offset, node_dtype(self.nodes[pick]), shape, strides))
+            else:   # an output that nobody holds any more still needs somewhere to go
+                shape, dtype = pick
+                item = size_of_dtype(dtype)
+                slot = self.new_slot(product(shape) * item)
+                outputs.append((slot, 0, dtype, shape, dense_strides(shape, item)))
+        launcher = find_launcher(row.name)
+        self.steps.append(kernel_step(launcher, row.name, node_params(node), operands, outputs))
+        self.step_reads.append([operand[0] for operand in operands + outputs])
+
+    def picks_of(self, k):
+        """Outputs of a bundle in order: the index of each pick in the walk, or (shape, dtype) of a dead one."""
+        node = self.nodes[k]
+        index = {id(other): position for position, other in enumerate(self.nodes)}
+        alive = bundle_outputs(node)
+        if all([pick is not None for pick in alive]):
+            return [index[id(pick)] for pick in alive]
+        row = ROWS[node_op(node)]
+        shapes = [self.shapes[i] for i in self.inputs[k]]
+        names = [dtype_name(self.nodes[i]) for i in self.inputs[k]]
+        inferred = row.infer(shapes, names, **dict(zip(row.params, node_params(node))))
+        return [
+            index[id(pick)] if pick is not None else (tuple(shape), code_of_dtype(dtype))
+            for pick, (shape, dtype) in zip(alive, inferred)
+        ]
+
+    def emit_group(self, group):
+        members = sorted(group.members)
+        kind = "reduce" if group.reduced is not None else ("rows" if group.row_axes else "map")
+        # Everything the program loads is located first: locating may emit copies of its own.
+        for m in members:
+            for i in self.inputs[m]:
+                if self.inside(i, group) is None:
+                    self.locate(i)
+        program = Program(kind, group.space, group.row_axes, group.reduced or ())
+        value_of = {}
+        for m in members:
+            operands = tuple([self.operand(program, value_of, group, i) for i in self.inputs[m]])
+            value_of[m] = self.add_value(program, m, operands)
+        written = [m for m in members if m == group.root or m in self.stored]
+        slots = [self.add_output(program, group, m, value_of[m]) for m in written]
+        donors = []
+        for m in written:
+            donors.append(self.donor(program, group, m, value_of[m], donors))
+        self.add_program(program, slots, donors)
+
+    def inside(self, i, group):
+        """The member that computes operand i, seen through aliases, or None."""
+        while self.kinds[i] == ALIAS and self.wanted[i] is group and i not in self.stored:
+            i = self.inputs[i][0]
+        return i if self.group_of[i] is group else None
+
+    def operand(self, program, value_of, group, i):
+        member = self.inside(i, group)
+        if member is not None:
+            return value_of[member]
+        slot, offset, shape, strides = self.locate(i)
+        strides = squeeze_strides(shape, strides)
+        strides += (0,) * (len(program.space) - len(strides))
+        return add_load(program, slot, offset, node_dtype(self.nodes[i]), strides)
+
+    def add_value(self, program, m, operands):
+        node = self.nodes[m]
+        op = node_op(node)
+        source = node_dtype(self.nodes[self.inputs[m][-1]])
+        if op == ASTYPE:
+            value = ("cast", source, node_dtype(node), operands[0])
+        elif self.kinds[m] == REDUCE:
+            value = ("reduce", op, source, operands[0])
+        else:
+            value = ("op", op, source, operands)
+        program.values.append(value)
+        return len(program.values) - 1
+
+    def add_output(self, program, group, m, value):
+        slot = self.materialize(m)
+        shape = squeezed(self.shapes[m])
+        item = itemsize_of(self.nodes[m])
+        strides = dense_strides(shape, item)
+        if group.reduced is not None and self.kinds[m] == REDUCE:
+            kept = iter(strides)
+            strides = tuple([0 if axis in group.reduced else next(kept) for axis in range(len(group.space))])
+        else:
+            strides += (0,) * (len(group.space) - len(strides))
+        program.outputs.append((value, node_dtype(self.nodes[m]), slot, strides))
+        return slot
+
+    def donor(self, program, group, m, value, taken):
+        """The slot whose memory output m may take over: dense, of its size, read for the last time before m is written.
+
+        Whether it is indeed the last use is known when all steps stand; `settle` drops the others.
+        """
+        if group.reduced is not None or squeezed(self.shapes[m]) != group.space or not group.space:
+            return -1
+        dtype = node_dtype(self.nodes[m])
+        wanted = dense_strides(group.space, size_of_dtype(dtype))
+        last = last_uses(program)
+        for k, entry in enumerate(program.values):
+            if entry[0] != "load" or entry[2] in taken:
+                continue
+            _, source, slot, offset, strides = entry
+            loads = [v for v in program.values if v[0] == "load" and v[2] == slot]
+            if len(loads) == 1 and offset == 0 and strides == wanted and size_of_dtype(source) == size_of_dtype(dtype) \
+                    and last[k] <= value and self.may_donate(slot, product(group.space) * size_of_dtype(dtype)):
+                return slot
+        return -1
+
+    def may_donate(self, slot, nbytes):
+        """Whether a slot's memory may be written to: a leaf's if nobody else holds it, a step's if all of it is read."""
+        if slot in self.leaf_of_slot:
+            return self.leaf_of_slot[slot] in self.donatable
+        return self.slot_bytes[slot] == nbytes
+
+    def settle(self):
+        """Find each slot's last step, drop donations of what lives on, and say what dies where."""
+        held = {self.layouts[k][0] for k in self.stored if not is_bundle(self.nodes[k])}
+        last = {}
+        for position, reads in enumerate(self.step_reads):
+            for slot in reads:
+                last[slot] = position
+        dead = [[] for _ in self.steps]
+        for slot, position in last.items():
+            if slot not in held:
+                dead[position].append(slot)
+        for position, step in enumerate(self.steps):
+            given = keep_donors(step, last, held, position)
+            set_dead(step, [slot for slot in dead[position] if slot not in given])
+
+
+cdef object node_shape(Node node):
+    return shape_tuple(node)
+
+
+cdef object node_strides(Node node):
+    return tuple([node.strides[axis] for axis in range(node.ndim)])
+
+
+cdef object node_inputs(Node node):
+    """Positions in the walk of a node's inputs; none for what is already evaluated."""
+    if node.flags & EVALUATED:
+        return []
+    return [(<Node>node.inputs[k]).index for k in range(node.nin)]
+
+
+cdef object node_shape_of_input(Node node):
+    return shape_tuple(<Node>node.inputs[0])
+
+
+cdef int node_op(Node node):
+    return -1 if node.flags & EVALUATED else node.op
+
+
+cdef object node_params(Node node):
+    return node.params
+
+
+cdef int node_dtype(Node node):
+    return node.dtype
+
+
+cdef object dtype_name(Node node):
+    from mlxc._graph.dtypes import DTYPES
+    return DTYPES[node.dtype].name
+
+
+cdef int code_of_dtype(str name):
+    from mlxc._table.dtypes import CODE
+    return CODE[name]
+
+
+cdef int itemsize_of(Node node):
+    return itemsize[node.dtype]
+
+
+cdef int size_of_dtype(int dtype):
+    return itemsize[dtype]
+
+
+cdef int kind_of_row(int op):
+    return row_kind[op]
+
+
+cdef bint is_bundle(Node node):
+    return node.flags & BUNDLE != 0
+
+
+cdef list bundle_outputs(Node node):
+    """The picks of a bundle; None for one that has died."""
+    return [None if node.outputs[k] == NULL else <Node>node.outputs[k] for k in range(node.noutputs)]
+
+
+cdef int squeezed_position(tuple shape, int axis):
+    """Where an axis stands once axes of size 1 are left out."""
+    return len([size for size in shape[:axis] if size != 1])
+
+
+cdef tuple squeeze_strides(tuple shape, tuple strides):
+    return tuple([stride for size, stride in zip(shape, strides) if size != 1])
+
+
+cdef object reshaped(tuple shape, tuple strides, int item, tuple new_shape):
+    """Strides of a reshape without a copy, or None."""
+    cdef Layout layout
+    cdef Py_ssize_t[32] sizes
+    cdef int axis
+    layout.ndim = len(shape)
+    layout.itemsize = item
+    layout.offset = 0
+    for axis in range(layout.ndim):
+        layout.shape[axis] = shape[axis]
+        layout.strides[axis] = strides[axis]
+    for axis in range(<int>len(new_shape)):
+        sizes[axis] = new_shape[axis]
+    if not reshape_layout(&layout, len(new_shape), sizes):
+        return None
+    return tuple([layout.strides[axis] for axis in range(layout.ndim)])
+
+
+cdef int add_load(Program program, int slot, Py_ssize_t offset, int dtype, tuple strides):
+    return program.load(slot, offset, dtype, strides)
+
+
+cdef Executable lower(Backend backend, Program program):
+    return backend.lower(program)
+
+
+cdef list last_uses(Program program):
+    """For each value, the last value that reads it."""
+    last = list(range(len(program.values)))
+    for k, value in enumerate(program.values):
+        if value[0] == "op":
+            for operand in value[3]:
+                last[operand] = k
+        elif value[0] in ("cast", "reduce"):
+            last[value[3]] = k
+    return last
+
+
+cdef set keep_donors(Step step, dict last, set held, int position):
+    """Which of a step's donations stand."""
+    cdef int k
+    given = set()
+    for k in range(step.nout):
+        if step.donors[k] >= 0 and (last[step.donors[k]] != position or step.donors[k] in held):
+            step.donors[k] = -1
+        if step.donors[k] >= 0:
+            given.add(step.donors[k])
+    return given
+
+
+cdef Plan make_plan(list nodes, set stored, set donatable, Backend backend):
+    """The plan for nodes in topological order; ``stored`` and ``donatable`` hold positions."""
+    cdef Plan plan = Plan.__new__(Plan)
+    cdef Stored entry
+    planner = Planner(nodes, stored, donatable, backend)
+    planner.group_nodes()
+    planner.emit()
+    planner.settle()
+    plan.steps = planner.steps
+    plan.nslots = planner.nslots
+    plan.nleaves = sum([1 for kind in planner.kinds if kind == LEAF])
+    plan.stored = []
+    for k in sorted(stored):
+        if is_bundle(nodes[k]):
+            continue
+        entry = Stored.__new__(Stored)
+        entry.index = k
+        entry.slot, entry.offset, _, entry.strides = planner.layouts[k]
+        plan.stored.append(entry)
+    plan.made = [(k, layout) for k, layout in enumerate(planner.layouts) if layout and planner.kinds[k] != LEAF]
+    plan.work = sum([(<Step>step).work for step in plan.steps])
+    return plan

@@ -1,0 +1,186 @@
+"""Renders the loops that move and combine elements by index or stride: `offsets_*`, `take_*`, `fold_*`, `index_*`.
+
+Offsets and strides are in bytes. Moves know only the width of an element (1, 2, 4, 8); combining knows the dtype, and
+computes 16-bit floats in float32. Duplicate destinations combine in order. Maxima and minima keep NaN.
+"""
+
+HEAD = '''"""Loops over elements by index or stride. Offsets and strides in bytes; signatures in _backends/cpu/blocks.pxd."""
+
+from libc.stdint cimport (
+    int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
+)
+from libc.string cimport memcpy
+
+from mlxc._kernels.convert cimport bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16
+from mlxc._kernels.types cimport c64, word1, word2, word4, word8
+
+
+cdef inline c64 add_complex(c64 a, c64 b) noexcept nogil:
+    a.re += b.re
+    a.im += b.im
+    return a
+
+
+cdef inline c64 multiply_complex(c64 a, c64 b) noexcept nogil:
+    cdef c64 c
+    c.re = a.re * b.re - a.im * b.im
+    c.im = a.re * b.im + a.im * b.re
+    return c
+
+'''
+
+WIDTHS = (1, 2, 4, 8)
+
+# dtype's short word -> C type of an element
+INTEGERS = {
+    "u8": "uint8_t", "u16": "uint16_t", "u32": "uint32_t", "u64": "uint64_t",
+    "i8": "int8_t", "i16": "int16_t", "i32": "int32_t", "i64": "int64_t",
+}  # fmt: skip
+STORED = {"b8": "uint8_t", **INTEGERS, "f16": "uint16_t", "f32": "float", "f64": "double",
+          "bf16": "uint16_t", "c64": "c64"}  # fmt: skip
+HALVES = {"f16": ("f16_to_f32", "f32_to_f16"), "bf16": ("bf16_to_f32", "f32_to_bf16")}
+
+NUMBERS = {
+    "add": "a + b",
+    "prod": "a * b",
+    "max": "a if a > b else b",
+    "min": "a if a < b else b",
+}
+FLOATS = {
+    **NUMBERS,
+    "max": "a if a != a else (a if a > b else b)",
+    "min": "a if a != a else (a if a < b else b)",
+}
+BOOLEANS = {"add": "a | b", "prod": "a & b", "max": "a | b", "min": "a & b"}
+COMPLEXES = {"add": "add_complex(a, b)", "prod": "multiply_complex(a, b)"}
+
+# An index counts from the end if it is negative; what is still outside is not added, and its position returned.
+OFFSETS = """
+cdef Py_ssize_t offsets_{t}(
+    const char* index, Py_ssize_t index_stride, Py_ssize_t n, Py_ssize_t size, Py_ssize_t step, int64_t* offsets
+) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef int64_t v
+    cdef bint bad = False
+    for j in range(n):
+        v = <int64_t>(<const {c}*>(index + j * index_stride))[0]
+        {wrap}
+        bad |= <uint64_t>v >= <uint64_t>size
+        offsets[j] += v * step
+    if not bad:
+        return -1
+    for j in range(n):
+        v = <int64_t>(<const {c}*>(index + j * index_stride))[0]
+        {wrap}
+        if <uint64_t>v >= <uint64_t>size:
+            return j
+    return -1
+
+"""
+
+MOVES = """
+cdef void take_{w}(const char* src, const int64_t* offsets, char* dst, Py_ssize_t n) noexcept nogil:
+    cdef word{w}* out = <word{w}*>dst
+    cdef Py_ssize_t j
+    for j in range(n):
+        out[j] = (<const word{w}*>(src + offsets[j]))[0]
+
+
+cdef void fold_set_{w}(
+    char* dst, Py_ssize_t dst_stride, const char* src, Py_ssize_t src_stride, Py_ssize_t n
+) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef word{w} value
+    if dst_stride == {w} and src_stride == {w}:
+        memcpy(dst, src, n * {w})
+    elif dst_stride == {w} and src_stride == 0 and n > 0:
+        value = (<const word{w}*>src)[0]
+        for j in range(n):
+            (<word{w}*>dst)[j] = value
+    else:
+        for j in range(n):
+            (<word{w}*>(dst + j * dst_stride))[0] = (<const word{w}*>(src + j * src_stride))[0]
+
+
+cdef void index_set_{w}(
+    char* dst, const int64_t* offsets, const char* src, Py_ssize_t src_stride, Py_ssize_t n
+) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(n):
+        (<word{w}*>(dst + offsets[j]))[0] = (<const word{w}*>(src + j * src_stride))[0]
+
+"""
+
+COMBINE = """
+cdef inline {c} {op}_one_{t}({c} x, {c} y) noexcept nogil:
+    {body}
+
+
+cdef void fold_{op}_{t}(
+    char* dst, Py_ssize_t dst_stride, const char* src, Py_ssize_t src_stride, Py_ssize_t n
+) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef {c}* out = <{c}*>dst
+    cdef const {c}* from_ = <const {c}*>src
+    if dst_stride == sizeof({c}) and src_stride == sizeof({c}):
+        for j in range(n):
+            out[j] = {op}_one_{t}(out[j], from_[j])
+        return
+    for j in range(n):
+        out = <{c}*>(dst + j * dst_stride)
+        out[0] = {op}_one_{t}(out[0], (<const {c}*>(src + j * src_stride))[0])
+
+
+cdef void index_{op}_{t}(
+    char* dst, const int64_t* offsets, const char* src, Py_ssize_t src_stride, Py_ssize_t n
+) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef {c}* out
+    for j in range(n):
+        out = <{c}*>(dst + offsets[j])
+        out[0] = {op}_one_{t}(out[0], (<const {c}*>(src + j * src_stride))[0])
+
+"""
+
+
+def _formulas(t):
+    if t == "b8":
+        return BOOLEANS
+    if t == "c64":
+        return COMPLEXES
+    return NUMBERS if t in INTEGERS else FLOATS
+
+
+def _body(t, formula):
+    """The statements that combine two stored elements x and y."""
+    if t in HALVES:
+        widen, narrow = HALVES[t]
+        return (
+            f"cdef float a = {widen}(x)\n    cdef float b = {widen}(y)\n"
+            f"    return {narrow}({formula})"
+        )
+    c = STORED[t]
+    cast = "" if t == "c64" else f"<{c}>"
+    return f"cdef {c} a = x\n    cdef {c} b = y\n    return {cast}({formula})"
+
+
+def render(isa):
+    """The source of the module `indexing`; the same text for every instruction set."""
+    parts, names = [HEAD], []
+    for t, c in INTEGERS.items():
+        wrap = "v = v + size if v < 0 else v" if t.startswith("i") else "v = v"
+        source = OFFSETS.format(t=t, c=c, wrap=wrap)
+        if t.startswith("u"):
+            source = source.replace("        v = v\n", "")
+        parts.append(source)
+        names.append(f"offsets_{t}")
+    for w in WIDTHS:
+        parts.append(MOVES.format(w=w))
+        names += [f"take_{w}", f"fold_set_{w}", f"index_set_{w}"]
+    for t, c in STORED.items():
+        for op, formula in _formulas(t).items():
+            parts.append(COMBINE.format(op=op, t=t, c=c, body=_body(t, formula)))
+            names += [f"fold_{op}_{t}", f"index_{op}_{t}"]
+    entries = "".join(f'        "{name}": <size_t>&{name},\n' for name in names)
+    parts.append(f'\ndef table():\n    """Addresses of the kernels by name."""\n    return {{\n{entries}    }}\n')
+    return {"indexing": "".join(parts)}

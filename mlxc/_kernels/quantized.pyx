@@ -1,0 +1,500 @@
+"""Quantized matrices: packing, unpacking, and products that unpack tiles into the cache.
+
+Codes of 4 and 8 bits are unpacked LANES words at a time, by a shift, a mask and a conversion. That leaves a block of
+LANES words in the order (place in the word, word); operands are brought into the same order instead of the codes, which
+costs nothing, as a product does not mind the order of its inner axis. Few rows are multiplied in registers at the speed
+of memory; more go through tiles of ROWS x DEPTH numbers.
+"""
+
+from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memcpy
+
+from mlxc._kernels.mathematics cimport INFINITY, bits_of_f32, f32_of_bits, rint_f32
+from mlxc._kernels.packing cimport (
+    AFFINE, BLOCK, BYTES, DEPTH, FEW, MX, PANEL, ROWS, PackedProduct, Packing,
+)
+from mlxc._kernels.tile cimport LANES, ZERO, Vector, at, dot, narrow_row, put, tile_product, widen_row
+from mlxc._kernels.types cimport f32, i32, u32
+
+cdef extern from *:
+    """
+    typedef uint32_t __attribute__((vector_size(4 * MLXC_LANES), aligned(4), may_alias)) mlxc_words;
+    typedef int32_t __attribute__((vector_size(4 * MLXC_LANES))) mlxc_integers;
+    #define MLXC_FIELD(w, shift, mask) \\
+        __builtin_convertvector((mlxc_integers)(((w) >> (uint32_t)(shift)) & (uint32_t)(mask)), mlxc_vector)
+    /* Element i / each of v, in lane i. */
+    static inline mlxc_vector mlxc_spread(const float *v, int each) {
+        mlxc_vector out;
+        for (int i = 0; i < MLXC_LANES; i++) out[i] = v[i / each];
+        return out;
+    }
+    """
+    ctypedef u32 Words "mlxc_words"
+    Vector field "MLXC_FIELD"(Words w, int shift, int mask) noexcept nogil
+    Vector spread "mlxc_spread"(const f32* v, int each) noexcept nogil
+
+# ---- 8-bit and 4-bit floats ----
+
+cdef inline uint8_t e4m3_of(f32 x) noexcept nogil:
+    """Nearest, half to even; what is too large becomes 448, NaN stays."""
+    cdef u32 bits = <u32>bits_of_f32(x)
+    cdef u32 sign = (bits >> 24) & 0x80
+    cdef f32 size = f32_of_bits(<i32>(bits & 0x7FFFFFFF))
+    cdef u32 code
+    if x != x:
+        return <uint8_t>(sign | 0x7F)
+    size = <f32>448.0 if size > <f32>448.0 else size
+    if size < <f32>0.015625:
+        code = <u32>rint_f32(size * <f32>512.0)
+    else:
+        bits = <u32>bits_of_f32(size)
+        code = ((bits + 0x7FFFF + ((bits >> 20) & 1)) >> 20) - (120 << 3)
+    return <uint8_t>(sign | code)
+
+
+cdef inline uint8_t e2m1_of(f32 x) noexcept nogil:
+    """Nearest, half towards zero; NaN and what rounds to 0 become +0."""
+    cdef f32 size = f32_of_bits(bits_of_f32(x) & 0x7FFFFFFF)
+    cdef int code = (
+        (size > <f32>0.25) + (size > <f32>0.75) + (size > <f32>1.25) + (size > <f32>1.75)
+        + (size > <f32>2.5) + (size > <f32>3.5) + (size > <f32>5.0)
+    )
+    return <uint8_t>(code | 8 if code > 0 and x < <f32>0.0 else code)
+
+
+cdef inline int power_above(f32 x) noexcept nogil:
+    """The least exponent whose power of two is at least x, from -127 to 127."""
+    cdef i32 bits = bits_of_f32(x)
+    cdef int exponent = (bits >> 23) - 127
+    if x == <f32>0.0:
+        return 0
+    if exponent == -127:
+        return -126 if bits > 0x400000 else -127
+    if bits & 0x7FFFFF:
+        exponent += 1
+    return exponent if exponent < 127 else 127
+
+# ---- packing ----
+
+cdef void pack_codes(const uint8_t* codes, Py_ssize_t n, int bits, uint8_t* out) noexcept nogil:
+    """n codes, a multiple of 8: eight codes fill `bits` bytes."""
+    cdef Py_ssize_t i, j
+    cdef uint64_t word
+    for i in range(n // 8):
+        word = 0
+        for j in range(8):
+            word |= <uint64_t>codes[8 * i + j] << (j * bits)
+        for j in range(bits):
+            out[i * bits + j] = <uint8_t>(word >> (8 * j))
+
+
+cdef inline void affine_range(const f32* w, int n, f32 steps, f32* scale, f32* bias) noexcept nogil:
+    """The step of larger magnitude at the end of larger magnitude, so that 0 is met exactly."""
+    cdef f32 low = <f32>INFINITY, high = <f32>(-INFINITY), edge, count
+    cdef bint negative
+    cdef int i
+    for i in range(n):
+        low = w[i] if w[i] < low else low
+        high = w[i] if w[i] > high else high
+    scale[0] = (high - low) / steps
+    scale[0] = scale[0] if scale[0] > <f32>1e-7 else <f32>1e-7
+    if steps == <f32>1.0:
+        bias[0] = low
+        return
+    negative = -low > high if low < <f32>0.0 else False
+    scale[0] = scale[0] if negative else -scale[0]
+    edge = low if negative else high
+    count = rint_f32(edge / scale[0])
+    bias[0] = <f32>0.0
+    if count != <f32>0.0:
+        scale[0] = edge / count
+        bias[0] = edge
+
+
+cdef void quantize_affine(
+    const Packing* p, const f32* w, uint8_t* codes, f32* scale, f32* bias
+) noexcept nogil:
+    cdef f32 steps = <f32>((1 << p.bits) - 1), q
+    cdef int i
+    affine_range(w, p.group, steps, scale, bias)
+    for i in range(p.group):
+        q = rint_f32((w[i] - bias[0]) / scale[0])
+        q = q if q > <f32>0.0 else <f32>0.0
+        codes[i] = <uint8_t>(q if q < steps else steps)
+
+
+cdef uint8_t quantize_float(const Packing* p, const f32* w, uint8_t* codes) noexcept nogil:
+    """Codes of one group; its scale's byte."""
+    cdef f32 top = <f32>0.0, size, scale
+    cdef uint8_t code
+    cdef int i
+    for i in range(p.group):
+        size = f32_of_bits(bits_of_f32(w[i]) & 0x7FFFFFFF)
+        top = size if size > top else top
+    top = top / <f32>(448.0 if p.bits == 8 else 6.0)
+    if p.mode == MX:
+        code = <uint8_t>(power_above(top) + 127)
+    else:
+        code = e4m3_of(top / p.factor)
+    scale = p.scale_values[code]
+    for i in range(p.group):
+        size = w[i] / scale if scale > <f32>0.0 else <f32>0.0
+        codes[i] = e4m3_of(size) if p.bits == 8 else e2m1_of(size)
+    return code
+
+
+cdef void quantize_row(
+    const Packing* p, const f32* w, Py_ssize_t groups, uint8_t* out, char* scales, char* biases
+) noexcept nogil:
+    """One row of groups * group numbers."""
+    cdef uint8_t[128] codes
+    cdef f32 scale, bias
+    cdef Py_ssize_t g
+    for g in range(groups):
+        if p.mode == AFFINE:
+            quantize_affine(p, w + g * p.group, codes, &scale, &bias)
+            narrow_row(scales + g * p.scale_size, &scale, 1, p.scale_form)
+            narrow_row(biases + g * p.scale_size, &bias, 1, p.scale_form)
+        else:
+            (<uint8_t*>scales)[g] = quantize_float(p, w + g * p.group, codes)
+        pack_codes(codes, p.group, p.bits, out + g * p.group * p.bits // 8)
+
+
+cdef void to_fp8_row(const f32* a, uint8_t* out, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        out[i] = e4m3_of(a[i])
+
+# ---- unpacking ----
+
+cdef inline void scale_row(const Packing* p, const char* stored, Py_ssize_t n, f32* out) noexcept nogil:
+    """Scales or biases as float32."""
+    cdef Py_ssize_t i
+    if p.scale_form == BYTES:
+        for i in range(n):
+            out[i] = p.scale_values[(<const uint8_t*>stored)[i]]
+    else:
+        widen_row(out, stored, p.scale_size, n, p.scale_form)
+
+
+cdef inline bint by_words(const Packing* p) noexcept nogil:
+    return p.mode == AFFINE and (p.bits == 4 or p.bits == 8)
+
+
+cdef inline Py_ssize_t block_codes(const Packing* p) noexcept nogil:
+    """Codes in LANES words: what is unpacked out of order."""
+    return LANES * 32 // p.bits
+
+
+cdef inline Py_ssize_t in_order(const Packing* p, Py_ssize_t at_, Py_ssize_t n) noexcept nogil:
+    """Which code of n stands at a place of the unpacked row."""
+    cdef Py_ssize_t size, place
+    if not by_words(p):
+        return at_
+    size = block_codes(p)
+    if at_ >= n // size * size:
+        return at_
+    place = at_ % size
+    return at_ - place + place % LANES * (32 // p.bits) + place // LANES
+
+
+cdef inline Vector group_scales(const f32* scales, Py_ssize_t word, Py_ssize_t words_a_group) noexcept nogil:
+    """The scales of LANES words from number `word` on; the array may be read LANES beyond its end."""
+    if words_a_group >= LANES:
+        return ZERO + scales[word // words_a_group]
+    return spread(scales + word // words_a_group, <int>words_a_group)
+
+
+cdef inline void decode_words(
+    const uint8_t* w, const f32* scales, const f32* biases, Py_ssize_t first, Py_ssize_t blocks, int group,
+    f32* out, int bits
+) noexcept nogil:
+    """`blocks` blocks of LANES words; `first` is the number in its row of the first word. bits is a constant."""
+    cdef Py_ssize_t b, each = group * bits // 32
+    cdef Words words
+    cdef Vector s, t
+    cdef int j
+    for b in range(blocks):
+        words = (<const Words*>(w + 4 * b * LANES))[0]
+        s = group_scales(scales, first + b * LANES, each)
+        t = group_scales(biases, first + b * LANES, each)
+        for j in range(32 // bits):
+            put(out + j * LANES, field(words, j * bits, (1 << bits) - 1) * s + t, False)
+        out += LANES * (32 // bits)
+
+
+cdef void decode_plain(
+    const Packing* p, const uint8_t* w, const f32* scales, const f32* biases, Py_ssize_t first, Py_ssize_t n, f32* out
+) noexcept nogil:
+    """n codes, a multiple of 8, in order; `first` is the number in its row of the first."""
+    cdef uint64_t word = 0
+    cdef u32 mask = (1u << p.bits) - 1, code
+    cdef f32 s, t
+    cdef Py_ssize_t i, j, g
+    for i in range(n // 8):
+        memcpy(&word, w + i * p.bits, p.bits)
+        g = (first + 8 * i) // p.group
+        s = scales[g]
+        if p.mode == AFFINE:
+            t = biases[g]
+            for j in range(8):
+                out[8 * i + j] = <f32>(<i32>((word >> (j * p.bits)) & mask)) * s + t
+        else:
+            for j in range(8):
+                code = (word >> (j * p.bits)) & mask
+                out[8 * i + j] = p.values[code] * s
+
+
+cdef void decode(
+    const Packing* p, const uint8_t* row, const f32* scales, const f32* biases, Py_ssize_t first, Py_ssize_t n, f32* out,
+    bint ordered
+) noexcept nogil:
+    """Codes first to first + n of a row; whole blocks out of order unless `ordered`."""
+    cdef const uint8_t* w = row + first * p.bits // 8
+    cdef Py_ssize_t blocks = 0, done
+    if by_words(p) and not ordered:
+        blocks = n // block_codes(p)
+        if p.bits == 4:
+            decode_words(w, scales, biases, first // 8, blocks, p.group, out, 4)
+        else:
+            decode_words(w, scales, biases, first // 4, blocks, p.group, out, 8)
+    done = blocks * block_codes(p)
+    decode_plain(p, w + done * p.bits // 8, scales, biases, first + done, n - done, out + done)
+
+
+cdef void dequantize_row(
+    const Packing* p, const uint8_t* w, const char* scales, const char* biases, Py_ssize_t groups, char* out, int form
+) noexcept nogil:
+    """One row, written in its form."""
+    cdef f32[128] block
+    cdef f32 s, t = <f32>0.0
+    cdef Py_ssize_t g
+    cdef Py_ssize_t size = 4 if form == 0 else 2
+    for g in range(groups):
+        scale_row(p, scales + g * p.scale_size, 1, &s)
+        if p.mode == AFFINE:
+            scale_row(p, biases + g * p.scale_size, 1, &t)
+        decode_plain(p, w + g * p.group * p.bits // 8, &s, &t, 0, p.group, block)
+        narrow_row(out + g * p.group * size, block, p.group, form)
+
+# ---- products ----
+
+cdef inline const uint8_t* codes_of(const PackedProduct* g, Py_ssize_t item, Py_ssize_t row) noexcept nogil:
+    return g.w + (item * g.rows + row) * g.row_bytes
+
+
+cdef inline void load_scales(const PackedProduct* g, Py_ssize_t item, Py_ssize_t row, f32* scales, f32* biases) noexcept nogil:
+    cdef Py_ssize_t offset = (item * g.rows + row) * g.groups * g.packing.scale_size
+    scale_row(&g.packing, g.scales + offset, g.groups, scales)
+    if g.packing.mode == AFFINE:
+        scale_row(&g.packing, g.biases + offset, g.groups, biases)
+
+
+cdef inline Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
+    return (n + 2 * LANES - 1) // (2 * LANES) * (2 * LANES)
+
+
+cdef inline void split(const PackedProduct* g, Py_ssize_t chunk, Py_ssize_t* item, Py_ssize_t* unit,
+                       Py_ssize_t* x_item, Py_ssize_t* w_item) noexcept nogil:
+    item[0] = chunk // g.units
+    unit[0] = chunk % g.units
+    x_item[0] = item[0] if g.lhs == NULL else g.lhs[item[0]]
+    w_item[0] = item[0] if g.rhs == NULL else g.rhs[item[0]]
+
+
+cdef void prepare_few(PackedProduct* g, Py_ssize_t item) noexcept nogil:
+    """Each row in the order of unpacking, then its sums over groups."""
+    cdef f32* out = <f32*>(g.prepared + item * g.prepared_item)
+    cdef f32* row
+    cdef const char* x
+    cdef Py_ssize_t r, i, j
+    cdef f32 total
+    for r in range(g.m):
+        row = out + r * (g.k + g.groups)
+        x = g.x + (item * g.m + r) * g.k * g.itemsize
+        for i in range(g.groups):
+            widen_row(row + i * g.packing.group, x + i * g.packing.group * g.itemsize, g.itemsize, g.packing.group, g.form)
+            total = <f32>0.0
+            for j in range(g.packing.group):
+                total = total + row[i * g.packing.group + j]
+            row[g.k + i] = total
+        if by_words(&g.packing):
+            for i in range(g.k):
+                widen_row(row + i, x + in_order(&g.packing, i, g.k) * g.itemsize, g.itemsize, 1, g.form)
+
+
+cdef void prepare_panels(PackedProduct* g, Py_ssize_t item, Py_ssize_t panel) noexcept nogil:
+    """PANEL rows of x, transposed to (k, PANEL), the inner axis in the order of unpacking in pieces of DEPTH."""
+    cdef Py_ssize_t count = min(<Py_ssize_t>PANEL, g.m - panel * PANEL)
+    cdef Py_ssize_t cols = padded(count)
+    cdef f32* out = <f32*>(g.prepared + item * g.prepared_item) + panel * PANEL * g.k
+    cdef const char* x = g.x + (item * g.m + panel * PANEL) * g.k * g.itemsize
+    cdef Py_ssize_t first = 0, n, i, c, place
+    while first < g.k:
+        n = min(<Py_ssize_t>DEPTH, g.k - first)
+        for i in range(n):
+            place = first + in_order(&g.packing, i, n)
+            widen_row(out + (first + i) * cols, x + place * g.itemsize, g.k * g.itemsize, count, g.form)
+            for c in range(count, cols):
+                out[(first + i) * cols + c] = <f32>0.0
+        first += n
+
+
+cdef void packed_prepare(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
+    """x for the kernels: rows in unpacking order, panels, or plain float32."""
+    cdef PackedProduct* g = <PackedProduct*>arg
+    cdef Py_ssize_t panels = (g.m + PANEL - 1) // PANEL
+    if not g.by_rows:
+        widen_row(<f32*>g.prepared + chunk * g.k, g.x + chunk * g.k * g.itemsize, g.itemsize, g.k, g.form)
+    elif g.m <= FEW:
+        prepare_few(g, chunk)
+    else:
+        prepare_panels(g, chunk // panels, chunk % panels)
+
+
+cdef inline f32 dot_words(
+    const uint8_t* w, const f32* scales, const f32* x, Py_ssize_t blocks, int group, int bits
+) noexcept nogil:
+    """Sum of scale * code * x over whole blocks; bits is a constant."""
+    cdef Vector total = ZERO, part0, part1
+    cdef f32[LANES] lanes
+    cdef f32 out = <f32>0.0
+    cdef Words words
+    cdef Py_ssize_t b, each = group * bits // 32
+    cdef int j
+    for b in range(blocks):
+        words = (<const Words*>(w + 4 * b * LANES))[0]
+        part0 = ZERO
+        part1 = ZERO
+        for j in range(16 // bits):
+            part0 = part0 + field(words, 2 * j * bits, (1 << bits) - 1) * at(x + 2 * j * LANES)
+            part1 = part1 + field(words, (2 * j + 1) * bits, (1 << bits) - 1) * at(x + (2 * j + 1) * LANES)
+        total = total + (part0 + part1) * group_scales(scales, b * LANES, each)
+        x += LANES * (32 // bits)
+    put(lanes, total, False)
+    for b in range(LANES):
+        out = out + lanes[b]
+    return out
+
+
+cdef void multiply_few(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexcept nogil:
+    """ROWS rows of w with all rows of x."""
+    cdef const Packing* p = &g.packing
+    cdef Py_ssize_t item, unit, x_item, w_item, r, n, i, first, blocks, size
+    cdef f32* scales = scratch
+    cdef f32* biases = scales + g.groups + LANES
+    cdef f32* row = biases + g.groups + LANES
+    cdef f32* sums = row + g.k
+    cdef const f32* x
+    cdef const uint8_t* w
+    split(g, chunk, &item, &unit, &x_item, &w_item)
+    first = unit * ROWS
+    blocks = g.k // block_codes(p) if by_words(p) else 0
+    size = blocks * block_codes(p)
+    for n in range(first, min(first + ROWS, g.n)):
+        w = codes_of(g, w_item, n)
+        load_scales(g, w_item, n, scales, biases)
+        if size < g.k:
+            decode_plain(p, w + size * p.bits // 8, scales, biases, size, g.k - size, row + size)
+        for r in range(g.m):
+            x = <const f32*>(g.prepared + x_item * g.prepared_item) + r * (g.k + g.groups)
+            sums[r] = dot(row + size, x + size, g.k - size)
+            if blocks:
+                if p.bits == 4:
+                    sums[r] = sums[r] + dot_words(w, scales, x, blocks, p.group, 4)
+                else:
+                    sums[r] = sums[r] + dot_words(w, scales, x, blocks, p.group, 8)
+                sums[r] = sums[r] + dot(biases, x + g.k, size // p.group)
+        for i in range(g.m):
+            narrow_row(g.out + ((item * g.m + i) * g.n + n) * g.itemsize, sums + i, 1, g.form)
+
+
+cdef void multiply_many(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexcept nogil:
+    """ROWS rows of w with BLOCK rows of x: sums stand transposed, rows of x in the lanes."""
+    cdef Py_ssize_t item, unit, x_item, w_item, rows, first_row, m0, m1, panel, last, first, n, i, c, cols
+    cdef Py_ssize_t scale_step = g.groups + LANES
+    cdef f32* tile = scratch
+    cdef f32* scales = tile + ROWS * DEPTH
+    cdef f32* biases = scales + ROWS * scale_step
+    cdef f32* sums = biases + ROWS * scale_step
+    cdef f32* line = sums + ROWS * BLOCK
+    cdef const f32* x
+    split(g, chunk, &item, &unit, &x_item, &w_item)
+    first_row = unit % ((g.n + ROWS - 1) // ROWS) * ROWS
+    m0 = unit // ((g.n + ROWS - 1) // ROWS) * BLOCK
+    m1 = min(m0 + BLOCK, g.m)
+    rows = min(<Py_ssize_t>ROWS, g.n - first_row)
+    for i in range(rows):
+        load_scales(g, w_item, first_row + i, scales + i * scale_step, biases + i * scale_step)
+    panel = m0 // PANEL
+    last = (m1 + PANEL - 1) // PANEL
+    first = 0
+    while first < g.k:
+        n = min(<Py_ssize_t>DEPTH, g.k - first)
+        for i in range(rows):
+            decode(&g.packing, codes_of(g, w_item, first_row + i), scales + i * scale_step, biases + i * scale_step,
+                   first, n, tile + i * DEPTH, False)
+        for c in range(panel, last):
+            cols = padded(min(<Py_ssize_t>PANEL, g.m - c * PANEL))
+            x = <const f32*>(g.prepared + x_item * g.prepared_item) + c * PANEL * g.k + first * cols
+            tile_product(sums + (c - panel) * ROWS * PANEL, PANEL, tile, DEPTH, 1, x, cols, rows, cols, n, first > 0)
+        first += n
+    for c in range(m0, m1):
+        for i in range(rows):
+            line[i] = sums[(c - m0) // PANEL * ROWS * PANEL + i * PANEL + (c - m0) % PANEL]
+        narrow_row(g.out + ((item * g.m + c) * g.n + first_row) * g.itemsize, line, rows, g.form)
+
+
+cdef void multiply_columns(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexcept nogil:
+    """BLOCK rows of x with DEPTH columns of w, whose rows are the inner axis."""
+    cdef Py_ssize_t item, unit, x_item, w_item, m0, m1, col, cols, wide, first, n, i, j, g0
+    cdef Py_ssize_t columns = (g.n + DEPTH - 1) // DEPTH
+    cdef f32* tile = scratch
+    cdef f32* scales = tile + ROWS * DEPTH
+    cdef f32* biases = scales + g.groups + LANES
+    cdef f32* sums = biases + g.groups + LANES
+    cdef f32* line = sums + BLOCK * DEPTH
+    cdef const f32* x
+    split(g, chunk, &item, &unit, &x_item, &w_item)
+    m0 = unit // columns * BLOCK
+    m1 = min(m0 + BLOCK, g.m)
+    col = unit % columns * DEPTH
+    cols = min(<Py_ssize_t>DEPTH, g.n - col)
+    wide = padded(cols)
+    x = <const f32*>g.prepared + (x_item * g.m + m0) * g.k
+    first = 0
+    while first < g.k:
+        n = min(<Py_ssize_t>ROWS, g.k - first)
+        for i in range(n):
+            load_scales(g, w_item, first + i, scales, biases)
+            decode(&g.packing, codes_of(g, w_item, first + i), scales, biases, col, cols, tile + i * DEPTH, False)
+            for j in range(cols, wide):
+                tile[i * DEPTH + j] = <f32>0.0
+        tile_product(sums, DEPTH, x + first, g.k, 1, tile, DEPTH, m1 - m0, wide, n, first > 0)
+        first += n
+    for i in range(m1 - m0):
+        for j in range(cols):
+            line[in_order(&g.packing, j, cols)] = sums[i * DEPTH + j]
+        narrow_row(g.out + ((item * g.m + m0 + i) * g.n + col) * g.itemsize, line, cols, g.form)
+
+
+cdef void packed_unit(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef PackedProduct* g = <PackedProduct*>arg
+    cdef f32* scratch = <f32*>(g.scratch + worker * g.scratch_bytes)
+    if not g.by_rows:
+        multiply_columns(g, chunk, scratch)
+    elif g.m <= FEW:
+        multiply_few(g, chunk, scratch)
+    else:
+        multiply_many(g, chunk, scratch)
+
+
+def table():
+    """Addresses of the kernels by name."""
+    return {
+        "quantize_row": <size_t>&quantize_row,
+        "dequantize_row": <size_t>&dequantize_row,
+        "to_fp8_row": <size_t>&to_fp8_row,
+        "packed_prepare": <size_t>&packed_prepare,
+        "packed_unit": <size_t>&packed_unit,
+    }

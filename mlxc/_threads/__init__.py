@@ -1,0 +1,1 @@
+"""The one pool of threads that all kernels share. Floor 1."""

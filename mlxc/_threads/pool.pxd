@@ -1,0 +1,12 @@
+"""The one thread pool. `par` runs job(arg, chunk, worker) for chunk in range(chunks) on all
+threads, and returns when all
+are done. Called from within a job, or while another thread uses the pool, it runs the chunks in
+the calling thread."""
+
+ctypedef void (*job_fn)(void* arg, Py_ssize_t chunk, int worker) noexcept nogil
+
+cdef enum:
+    MAX_WORKERS = 256  # `worker` is below this: scratch may be indexed by it
+
+cdef void par(job_fn job, void* arg, Py_ssize_t chunks) noexcept nogil
+cdef int thread_count() noexcept nogil  # how many threads run chunks, the caller included

@@ -1,0 +1,325 @@
+"""The one thread pool: own POSIX threads, so that a region costs about a microsecond and a forked
+child can go on.
+
+Rules: workers never touch Python and block all signals; they start with the first region and again
+in a forked child. A region is published in one word, `ticket`: its number in the upper half, the
+chunks nobody has claimed in the lower. A chunk is claimed by compare-and-swap, which fails if
+anything changed since the claimer read what to run. The caller works too and waits only for chunks
+that were claimed. One thread owns the pool at a time; who finds it owned (another Python thread, or
+a job that calls `par`) runs its chunks itself, so nothing ever waits for the pool.
+"""
+
+import operator
+import os
+
+from libc.stdint cimport uint64_t
+
+cdef extern from "<pthread.h>" nogil:
+    ctypedef struct pthread_t:
+        pass
+    ctypedef struct pthread_mutex_t:
+        pass
+    ctypedef struct pthread_cond_t:
+        pass
+    int pthread_create(pthread_t*, void*, void* (*)(void*) noexcept nogil, void*)
+    int pthread_join(pthread_t, void**)
+    int pthread_mutex_init(pthread_mutex_t*, void*)
+    int pthread_mutex_lock(pthread_mutex_t*)
+    int pthread_mutex_unlock(pthread_mutex_t*)
+    int pthread_cond_init(pthread_cond_t*, void*)
+    int pthread_cond_wait(pthread_cond_t*, pthread_mutex_t*)
+    int pthread_cond_signal(pthread_cond_t*)
+    int pthread_cond_broadcast(pthread_cond_t*)
+    int pthread_atfork(void*, void*, void (*)() noexcept nogil)
+
+cdef extern from "<signal.h>" nogil:
+    ctypedef struct sigset_t:
+        pass
+    int SIG_SETMASK
+    int sigfillset(sigset_t*)
+    int pthread_sigmask(int, const sigset_t*, sigset_t*)
+
+cdef extern from "<sched.h>" nogil:
+    int sched_yield()
+
+cdef extern from * nogil:
+    """
+    #include <stdint.h>
+    /* What several threads write stands on cache lines of its own. */
+    typedef struct {
+        uint64_t ticket __attribute__((aligned(64)));
+        uint64_t done __attribute__((aligned(64)));
+        uint64_t owned __attribute__((aligned(64)));
+        uint64_t job __attribute__((aligned(64)));
+        uint64_t arg, chunks, stop, sleepers, caller_sleeps;
+    } mlxc_pool;
+    static inline uint64_t mlxc_get(uint64_t *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
+    static inline uint64_t mlxc_peek(uint64_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
+    static inline void mlxc_put(uint64_t *p, uint64_t v) {
+        __atomic_store_n(p, v, __ATOMIC_SEQ_CST);
+    }
+    static inline void mlxc_poke(uint64_t *p, uint64_t v) {
+        __atomic_store_n(p, v, __ATOMIC_RELAXED);
+    }
+    static inline uint64_t mlxc_add(uint64_t *p, uint64_t v) {
+        return __atomic_add_fetch(p, v, __ATOMIC_SEQ_CST);
+    }
+    static inline uint64_t mlxc_swap(uint64_t *p, uint64_t v) {
+        return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);
+    }
+    static inline int mlxc_cas(uint64_t *p, uint64_t old, uint64_t v) {
+        return __atomic_compare_exchange_n(p, &old, v, 0, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+    }
+    static inline void mlxc_pause(void) {
+    #if defined(__x86_64__)
+        __builtin_ia32_pause();
+    #elif defined(__aarch64__)
+        __asm__ __volatile__("yield");
+    #endif
+    }
+    """
+    ctypedef struct Pool "mlxc_pool":
+        uint64_t ticket  # region number << 32 | chunks not yet claimed
+        uint64_t done  # chunks of this region that are finished
+        uint64_t owned  # 1 while a thread runs a region or changes the workers
+        uint64_t job  # job_fn; with arg and chunks fixed while ticket has unclaimed chunks
+        uint64_t arg  # void*
+        uint64_t chunks
+        uint64_t stop  # workers leave when they see it
+        uint64_t sleepers  # workers waiting on `wake`
+        uint64_t caller_sleeps  # the owner waits on `finished`
+    uint64_t get "mlxc_get"(uint64_t*)
+    uint64_t peek "mlxc_peek"(uint64_t*)
+    void put "mlxc_put"(uint64_t*, uint64_t)
+    void poke "mlxc_poke"(uint64_t*, uint64_t)
+    uint64_t add "mlxc_add"(uint64_t*, uint64_t)
+    uint64_t swap "mlxc_swap"(uint64_t*, uint64_t)
+    bint compare_and_swap "mlxc_cas"(uint64_t*, uint64_t, uint64_t)
+    void pause "mlxc_pause"()
+
+cdef enum:
+    SPINS = 2000  # pauses before a thread goes to sleep: some tens of microseconds
+
+cdef uint64_t LEFT = 0xFFFFFFFF  # the half of the ticket that counts unclaimed chunks
+cdef Pool pool
+cdef pthread_mutex_t mutex
+cdef pthread_cond_t wake
+cdef pthread_cond_t finished
+cdef pthread_t[MAX_WORKERS] handles
+cdef int wanted = 1  # threads that run chunks, the caller included
+cdef bint started = False  # whether workers were started in this process
+cdef int running = 0  # workers that could be started: fewer than wanted - 1 if the system refuses
+
+
+cdef void par(job_fn job, void* arg, Py_ssize_t chunks) noexcept nogil:
+    cdef Py_ssize_t chunk
+    if chunks > 1 and chunks < <Py_ssize_t>LEFT and wanted > 1 and not swap(&pool.owned, 1):
+        if not started:
+            start_workers()
+        run_region(job, arg, chunks)
+        put(&pool.owned, 0)
+        return
+    for chunk in range(chunks):
+        job(arg, chunk, 0)
+
+
+cdef int thread_count() noexcept nogil:
+    return wanted
+
+
+cdef void run_region(job_fn job, void* arg, Py_ssize_t chunks) noexcept nogil:
+    cdef uint64_t region = (peek(&pool.ticket) >> 32) + 1
+    cdef Py_ssize_t _extra
+    poke(&pool.job, <uint64_t>job)
+    poke(&pool.arg, <uint64_t>arg)
+    poke(&pool.chunks, chunks)
+    poke(&pool.done, 0)
+    put(&pool.ticket, (region << 32) | <uint64_t>chunks)
+    if get(&pool.sleepers):
+        pthread_mutex_lock(&mutex)
+        for _extra in range(min(chunks - 1, <Py_ssize_t>get(&pool.sleepers))):
+            pthread_cond_signal(&wake)
+        pthread_mutex_unlock(&mutex)
+    take_chunks(0)
+    wait_for(chunks)
+
+
+cdef bint take_chunks(int worker) noexcept nogil:
+    """Run chunks until none is left; whether there was one."""
+    cdef uint64_t ticket, chunks = 0, ran = 0
+    cdef job_fn job
+    cdef void* arg
+    while True:
+        ticket = get(&pool.ticket)
+        if ticket & LEFT == 0:
+            break
+        job = <job_fn>peek(&pool.job)
+        arg = <void*>peek(&pool.arg)
+        chunks = peek(&pool.chunks)
+        if compare_and_swap(&pool.ticket, ticket, ticket - 1):
+            job(arg, <Py_ssize_t>(chunks - (ticket & LEFT)), worker)
+            ran += 1
+    if ran == 0:
+        return False
+    # The region cannot end before these are counted, so `chunks` is still this region's.
+    chunks = peek(&pool.chunks)
+    if add(&pool.done, ran) == chunks and get(&pool.caller_sleeps):
+        pthread_mutex_lock(&mutex)
+        pthread_cond_signal(&finished)
+        pthread_mutex_unlock(&mutex)
+    return True
+
+
+cdef void wait_for(Py_ssize_t chunks) noexcept nogil:
+    cdef int _spin
+    for _spin in range(SPINS):
+        if get(&pool.done) == <uint64_t>chunks:
+            return
+        pause()
+    pthread_mutex_lock(&mutex)
+    put(&pool.caller_sleeps, 1)
+    while get(&pool.done) != <uint64_t>chunks:
+        pthread_cond_wait(&finished, &mutex)
+    put(&pool.caller_sleeps, 0)
+    pthread_mutex_unlock(&mutex)
+
+
+cdef void* worker_main(void* number) noexcept nogil:
+    cdef int worker = <int><Py_ssize_t>number
+    cdef int spins = 0
+    while not get(&pool.stop):
+        if take_chunks(worker):
+            spins = 0
+        elif spins < SPINS:
+            spins += 1
+            pause()
+        else:
+            sleep_until_work()
+            spins = 0
+    return NULL
+
+
+cdef void sleep_until_work() noexcept nogil:
+    pthread_mutex_lock(&mutex)
+    add(&pool.sleepers, 1)
+    while get(&pool.ticket) & LEFT == 0 and not get(&pool.stop):
+        pthread_cond_wait(&wake, &mutex)
+    add(&pool.sleepers, <uint64_t>-1)
+    pthread_mutex_unlock(&mutex)
+
+
+cdef void start_workers() noexcept nogil:
+    """Called by the owner. A worker that cannot be started is done without."""
+    global started, running
+    cdef sigset_t every, before
+    sigfillset(&every)
+    pthread_sigmask(SIG_SETMASK, &every, &before)
+    started = True
+    running = 0
+    while running < wanted - 1:
+        if pthread_create(&handles[running], NULL, worker_main, <void*><Py_ssize_t>(running + 1)):
+            break
+        running += 1
+    pthread_sigmask(SIG_SETMASK, &before, NULL)
+
+
+cdef void stop_workers() noexcept nogil:
+    """Called by the owner."""
+    global started, running
+    cdef int worker
+    put(&pool.stop, 1)
+    pthread_mutex_lock(&mutex)
+    pthread_cond_broadcast(&wake)
+    pthread_mutex_unlock(&mutex)
+    for worker in range(running):
+        pthread_join(handles[worker], NULL)
+    put(&pool.stop, 0)
+    started = False
+    running = 0
+
+
+cdef void begin_process() noexcept nogil:
+    """Also in a forked child: the parent's workers do not exist there, and its locks have no
+    holder."""
+    global started, running
+    pthread_mutex_init(&mutex, NULL)
+    pthread_cond_init(&wake, NULL)
+    pthread_cond_init(&finished, NULL)
+    put(&pool.ticket, 0)
+    put(&pool.stop, 0)
+    put(&pool.sleepers, 0)
+    put(&pool.caller_sleeps, 0)
+    put(&pool.owned, 0)
+    started = False
+    running = 0
+
+
+def get_num_threads():
+    """The number of threads that kernels run on, the calling one included.
+
+    Returns:
+        int: 1 to 256; ``MLXC_NUM_THREADS`` at import if it was set, else the processors this
+            process may use.
+
+    >>> get_num_threads() >= 1
+    True
+    """
+    return wanted
+
+
+def set_num_threads(n):
+    """Set the number of threads that kernels run on. Results do not depend on it.
+
+    Args:
+        n (int): 1 to 256, the calling thread included.
+
+    Returns:
+        int: the number before.
+
+    Raises:
+        TypeError: if ``n`` is not an integer.
+        ValueError: if ``n`` is not in 1..256.
+
+    >>> before = set_num_threads(2)
+    >>> set_num_threads(before)
+    2
+    """
+    global wanted
+    cdef int count = checked_count(operator.index(n), "[set_num_threads] n")
+    cdef int before
+    with nogil:
+        while swap(&pool.owned, 1):
+            sched_yield()
+        before = wanted
+        if count != before:
+            stop_workers()
+            wanted = count
+        put(&pool.owned, 0)
+    return before
+
+
+cdef int checked_count(object n, str what) except -1:
+    if not 1 <= n <= MAX_WORKERS:
+        raise ValueError(f"{what} is {n}; give a number of threads from 1 to {MAX_WORKERS}.")
+    return n
+
+
+def _threads_at_start():
+    text = os.environ.get("MLXC_NUM_THREADS", "").strip()
+    if text:
+        try:
+            number = int(text)
+        except ValueError:
+            raise ValueError(
+                f"MLXC_NUM_THREADS is {text!r}; give a number of threads from 1 to {MAX_WORKERS}."
+            ) from None
+        return checked_count(number, "MLXC_NUM_THREADS")
+    if hasattr(os, "sched_getaffinity"):
+        return min(len(os.sched_getaffinity(0)), MAX_WORKERS)
+    return min(os.cpu_count() or 1, MAX_WORKERS)
+
+
+wanted = _threads_at_start()
+begin_process()
+if pthread_atfork(NULL, NULL, <void (*)() noexcept nogil>begin_process):
+    raise MemoryError("[threads] pthread_atfork failed")

@@ -1,0 +1,47 @@
+"""Checks and conversions of arguments that public functions share."""
+
+from operator import index
+
+from mlxc._graph import as_array
+
+__all__ = ["as_array", "as_shape", "normalize_axes", "normalize_axis"]
+
+
+def normalize_axis(op, axis, ndim):
+    """An axis counted from the front; ValueError naming the operation where there is no such axis."""
+    try:
+        position = index(axis)
+    except TypeError:
+        raise TypeError(f"[{op}] axis {axis!r} of type {type(axis).__name__}; an integer would be right") from None
+    if not -ndim <= position < ndim:
+        raise ValueError(
+            f"[{op}] axis {position} of an array with {ndim} axes; {-ndim} to {ndim - 1} would be right"
+            if ndim
+            else f"[{op}] axis {position} of an array without axes"
+        )
+    return position + ndim if position < 0 else position
+
+
+def normalize_axes(op, axes, ndim):
+    """Axes as a sorted tuple counted from the front: None for all, one integer, or a sequence without repetition."""
+    if axes is None:
+        return tuple(range(ndim))
+    if not isinstance(axes, (tuple, list)):
+        return (normalize_axis(op, axes, ndim),)
+    positions = sorted(normalize_axis(op, axis, ndim) for axis in axes)
+    if len(set(positions)) != len(positions):
+        raise ValueError(f"[{op}] axes {tuple(axes)} name an axis twice; every axis may stand once")
+    return tuple(positions)
+
+
+def as_shape(op, shape):
+    """A shape as a tuple of integers: one integer or a sequence."""
+    if isinstance(shape, (tuple, list)):
+        try:
+            return tuple([index(size) for size in shape])
+        except TypeError:
+            raise TypeError(f"[{op}] shape {shape!r}; integers would be right") from None
+    try:
+        return (index(shape),)
+    except TypeError:
+        raise TypeError(f"[{op}] shape {shape!r}; an integer or a sequence of integers would be right") from None

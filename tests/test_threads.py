@@ -1,0 +1,220 @@
+"""The thread pool: every chunk runs once, whoever calls it and from wherever, also after fork.
+
+`par` is compiled code's; it is reached here through the address that its module exports.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from mlxc._threads import pool
+
+JOB = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)
+
+
+def exported(module, name, prototype):
+    """A compiled function that a module exports, callable through ctypes."""
+    capsule = module.__pyx_capi__[name]
+    get_name = ctypes.pythonapi.PyCapsule_GetName
+    get_name.restype, get_name.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    get_pointer.restype = ctypes.c_void_p
+    get_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+    return prototype(get_pointer(capsule, get_name(capsule)))
+
+
+_par = exported(pool, "par", ctypes.CFUNCTYPE(None, JOB, ctypes.c_void_p, ctypes.c_ssize_t))
+
+
+def par(function, chunks):
+    """Run function(chunk, worker) for every chunk on the pool."""
+    failures = []
+
+    def job(_arg, chunk, worker):
+        try:
+            function(chunk, worker)
+        except BaseException as error:  # ctypes would only print it
+            failures.append(error)
+
+    _par(JOB(job), None, chunks)
+    if failures:
+        raise failures[0]
+
+
+def chunks_run(chunks):
+    """How often each of the chunks ran, and by which workers."""
+    hits, workers = [0] * chunks, set()
+
+    def count(chunk, worker):
+        hits[chunk] += 1
+        workers.add(worker)
+
+    par(count, chunks)
+    return hits, workers
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    before = pool.get_num_threads()
+    yield
+    pool.set_num_threads(before)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("chunks", [0, 1, 2, 7, 1000])
+def test_every_chunk_runs_exactly_once(threads, chunks):
+    pool.set_num_threads(threads)
+    for _ in range(5):
+        hits, workers = chunks_run(chunks)
+        assert hits == [1] * chunks
+        assert workers <= set(range(threads))
+
+
+def test_several_threads_take_part():
+    pool.set_num_threads(2)
+    meeting = threading.Barrier(2, timeout=30)
+    par(lambda chunk, worker: meeting.wait(), 2)  # one thread alone would time out
+
+
+def test_par_within_par_runs_in_the_calling_thread():
+    pool.set_num_threads(3)
+    hits = [0] * 100
+
+    def outer(chunk, worker):
+        here = threading.get_ident()
+
+        def inner(small, inner_worker):
+            assert threading.get_ident() == here and inner_worker == 0
+            hits[chunk * 10 + small] += 1
+
+        par(inner, 10)
+
+    par(outer, 10)
+    assert hits == [1] * 100
+
+
+def test_many_python_threads_share_the_pool():
+    pool.set_num_threads(3)
+    wrong = []
+
+    def work():
+        for _ in range(50):
+            if chunks_run(20)[0] != [1] * 20:
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for number in range(1, 20):  # and the number of workers changes below their feet
+        pool.set_num_threads(1 + number % 4)
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def in_child(function):
+    """The exit status of a forked child that runs function."""
+    child = os.fork()
+    if child == 0:
+        try:
+            function()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def check_pool():
+    assert chunks_run(100)[0] == [1] * 100
+
+
+def test_the_pool_runs_in_a_forked_child():
+    pool.set_num_threads(3)
+    check_pool()
+    assert in_child(check_pool) == 0
+    check_pool()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_the_pool_runs_in_a_child_forked_while_another_thread_uses_it():
+    pool.set_num_threads(3)
+    stop = threading.Event()
+
+    def use():
+        while not stop.is_set():
+            check_pool()
+
+    user = threading.Thread(target=use)
+    user.start()
+    try:
+        assert [in_child(check_pool) for _ in range(10)] == [0] * 10
+    finally:
+        stop.set()
+        user.join()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_the_pool_runs_in_a_multiprocessing_fork_pool():
+    check_pool()
+    with multiprocessing.get_context("fork").Pool(2) as processes:
+        assert processes.map(_sum_of_hits, [10, 20, 30]) == [10, 20, 30]
+
+
+def _sum_of_hits(chunks):
+    return sum(chunks_run(chunks)[0])
+
+
+@pytest.mark.parametrize("number", [0, -1, 257, 1 << 70])
+def test_a_number_of_threads_that_cannot_be_is_a_value_error(number):
+    with pytest.raises(ValueError, match="1 to 256"):
+        pool.set_num_threads(number)
+
+
+@pytest.mark.parametrize("number", [1.5, "2", None])
+def test_a_number_of_threads_that_is_no_integer_is_a_type_error(number):
+    with pytest.raises(TypeError):
+        pool.set_num_threads(number)
+
+
+def run_python(code, **environment):
+    """Run code in a new process that finds the project and this folder's modules."""
+    path = os.pathsep.join([os.path.dirname(__file__), *filter(None, sys.path)])
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_the_environment_sets_the_number_of_threads():
+    code = "from mlxc._threads.pool import get_num_threads as g; print(g())"
+    assert run_python(code, MLXC_NUM_THREADS="5").stdout.strip() == "5"
+    for wrong in ("0", "many", "257"):
+        answer = run_python(code, MLXC_NUM_THREADS=wrong)
+        assert answer.returncode != 0
+        assert "MLXC_NUM_THREADS" in answer.stderr and "1 to 256" in answer.stderr
+
+
+USE_POOL = "from test_threads import check_pool, pool; pool.set_num_threads(4); check_pool()\n"
+
+
+def test_workers_do_not_keep_the_process_from_ending():
+    answer = run_python(USE_POOL)
+    assert (answer.returncode, answer.stderr) == (0, "")
+
+
+def test_the_interrupt_signal_reaches_the_main_thread():
+    code = USE_POOL + (
+        "import os, signal, threading\n"
+        "signal.signal(signal.SIGINT, lambda *_: print(threading.current_thread().name))\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "for _ in range(1000): pass"
+    )
+    assert run_python(code).stdout.strip() == "MainThread"
