@@ -46,7 +46,8 @@ class Progress:
         full = 24 * done // self.total
         left = (now - self.begin) / max(done, 1) * (self.total - done)
         bar = "█" * full + "░" * (24 - full)
-        sys.stderr.write(f"\r{self.title} {bar} {done}/{self.total} {left:4.0f}s left  {note}\x1b[K")
+        text = f"{self.title} {bar} {done}/{self.total} {left:4.0f}s left  {note}"
+        sys.stderr.write(f"\r{text}\x1b[K")
         sys.stderr.flush()
 
     def close(self):

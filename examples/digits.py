@@ -22,7 +22,7 @@ class ConvNet(nn.Module):
         self.conv1 = nn.Conv2d(1, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, 2 * channels, 3, padding=1)
         self.pool = nn.MaxPool2d(2)
-        self.dropout = nn.Dropout(0.25)
+        self.dropout = nn.Dropout(0.1)
         self.hidden = nn.Linear(2 * channels * 2 * 2, hidden)
         self.out = nn.Linear(hidden, 10)
 
@@ -52,12 +52,13 @@ def train(model, data, epochs, batch_size, seed):
     train_x, train_y, test_x, test_y = data
     rng = np.random.default_rng(seed)
     per_epoch = -(-len(train_x) // batch_size)
-    rate = optim.cosine_decay(3e-3, epochs * per_epoch, 1e-4)
+    rate = optim.cosine_decay(8e-3, epochs * per_epoch, 1e-4)
     optimizer = optim.AdamW(rate, bias_correction=True)
     loss_and_grad = nn.value_and_grad(model, loss_fn)
     losses = []
     for epoch in range(epochs):
-        bar, begin, first = Progress(f"epoch {epoch + 1:2}", per_epoch), time.perf_counter(), len(losses)
+        bar = Progress(f"epoch {epoch + 1:2}", per_epoch)
+        begin, first = time.perf_counter(), len(losses)
         for step, chosen in enumerate(batches(batch_size, len(train_x), rng), start=1):
             images, labels = mx.array(train_x[chosen]), mx.array(train_y[chosen])
             loss, gradients = loss_and_grad(model, images, labels)
@@ -95,7 +96,7 @@ def draw(losses, images, labels, predicted, out):
 
 def main():
     """Train, test and draw."""
-    args = arguments(__doc__.splitlines()[0], epochs=20, batch_size=64)
+    args = arguments(__doc__.splitlines()[0], epochs=20, batch_size=32)
     mx.random.seed(args.seed)
     train_x, train_y, test_x, test_y = load_digits(seed=args.seed)
     train_x, test_x = train_x[..., None], test_x[..., None]

@@ -40,7 +40,7 @@ cdef int[14] FORMAT_AT = [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26]
 
 cdef int ADD = row_code("add"), SUBTRACT = row_code("subtract"), MULTIPLY = row_code("multiply")
 cdef int DIVIDE = row_code("divide"), FLOOR_DIVIDE = row_code("floor_divide"), REMAINDER = row_code("remainder")
-cdef int POWER = row_code("power"), NEGATIVE = row_code("negative"), ABS = row_code("abs")
+cdef int SQUARE = row_code("square"), POWER = row_code("power"), NEGATIVE = row_code("negative"), ABS = row_code("abs")
 cdef int EQUAL = row_code("equal"), NOT_EQUAL = row_code("not_equal"), LESS = row_code("less")
 cdef int LESS_EQUAL = row_code("less_equal"), GREATER = row_code("greater")
 cdef int GREATER_EQUAL = row_code("greater_equal"), AND = row_code("bitwise_and"), OR = row_code("bitwise_or")
@@ -118,6 +118,15 @@ cdef object binary(int op, object x, object y):
         if a is None:
             return NotImplemented
     return wrap(bind_binary(op, a, b))
+
+
+cdef Node small_power(Node x, object exponent):
+    """x squared or cubed by products, exact and far cheaper than a general power; None for other exponents."""
+    cdef Node square
+    if dtype_kind[x.dtype] != c"f" or not (exponent == 2 or exponent == 3):
+        return None
+    square = bind_unary(SQUARE, x)
+    return square if exponent == 2 else bind_binary(MULTIPLY, square, x)
 
 
 cdef object in_place(int op, array x, object y):
@@ -383,6 +392,10 @@ cdef class array:
     def __pow__(x, y, modulo):
         if modulo is not None:
             return NotImplemented
+        if type(x) is array and (type(y) is int or type(y) is float):
+            node = small_power((<array>x).node, y)
+            if node is not None:
+                return wrap(node)
         return binary(POWER, x, y)
 
     def __rpow__(x, y, modulo):

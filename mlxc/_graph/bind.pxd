@@ -17,7 +17,7 @@ cdef unsigned char[MAX_ROWS][16] operand_dtype   # elementwise, reduction: what 
 cdef unsigned char[MAX_ROWS][16] result_dtype    # elementwise, reduction: what comes out, by operand dtype
 
 # Codes of the movement rows, which are compiled by name.
-cdef int ASTYPE, BROADCAST, TRANSPOSE, RESHAPE, SLICE, AS_STRIDED, VIEW, PICK, SELECT
+cdef int ASTYPE, BROADCAST, TRANSPOSE, RESHAPE, SLICE, AS_STRIDED, VIEW, PICK, SELECT, ATTACH
 
 cdef int row_code(str name) except -1
 cdef Node bind_unary(int op, Node x)

@@ -79,6 +79,7 @@ AS_STRIDED = CODES["as_strided"]
 VIEW = CODES["view"]
 PICK = CODES["pick"]
 SELECT = CODES["select"]
+ATTACH = CODES["attach"]
 
 
 cdef int row_code(str name) except -1:
@@ -437,7 +438,7 @@ cdef object bind_kernel(int op, tuple inputs, tuple params):
     dtypes = [DTYPE_OBJECTS[(<Node>x).dtype].name for x in inputs]
     outputs = row.infer(shapes, dtypes, **dict(zip(row.params, params)))
     hash(params)  # what cannot be hashed cannot be planned: better said here
-    if len(outputs) == 1:
+    if len(outputs) == 1 and op != ATTACH:
         return kernel_node(op, outputs[0], inputs, params)
     bundle = kernel_node(op, ((), "bool_"), inputs, params)
     bundle.flags |= BUNDLE

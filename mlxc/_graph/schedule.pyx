@@ -14,7 +14,7 @@ Movement is strides only: it is resolved against memory when a program loads it.
 import os
 
 from mlxc._graph.bind cimport (
-    AS_STRIDED, ASTYPE, BROADCAST, ELEMENTWISE, KERNEL, MOVEMENT, PICK, REDUCTION, RESHAPE, SLICE, TRANSPOSE, VIEW,
+    AS_STRIDED, ASTYPE, ATTACH, BROADCAST, ELEMENTWISE, KERNEL, MOVEMENT, PICK, REDUCTION, RESHAPE, SLICE, TRANSPOSE, VIEW,
     row_kind,
 )
 from mlxc._graph.dtypes cimport itemsize
@@ -34,7 +34,7 @@ MAX_LOADS = 24
 FUSE = os.environ.get("MLXC_FUSE", "1") != "0"   # off: every node is a program of its own
 DEBUG = int(os.environ.get("MLXC_DEBUG", "0") or 0)
 
-LEAF, POINTWISE, ALIAS, REDUCE, MOVE, BIG = range(6)
+LEAF, POINTWISE, ALIAS, REDUCE, MOVE, BIG, NAME = range(7)
 NOBODY, MEMORY = -1, -2   # in `wanted`: no consumer yet; consumers that read memory, or more than one group
 
 
@@ -131,6 +131,8 @@ class Planner:
         kind = kind_of_row(op)
         if kind == ELEMENTWISE or op == ASTYPE:
             return POINTWISE
+        if op == ATTACH:
+            return NAME
         if kind == REDUCTION:
             shape = node_shape_of_input(self.nodes[k])
             return ALIAS if all([shape[a] == 1 for a in node_params(self.nodes[k])[0]]) else REDUCE
@@ -242,8 +244,13 @@ class Planner:
         while self.layouts[k] is None:
             if self.kinds[k] not in (ALIAS, MOVE):
                 raise RuntimeError(f"[eval] {ROW_NAMES[node_op(self.nodes[k])]} is read before it is computed")
+            source = self.inputs[k][0]
+            if self.kinds[source] == NAME:   # output i of attach is operand first + i
+                first = node_params(self.nodes[source])[0].first
+                self.layouts[k] = self.locate(self.inputs[source][first + node_params(self.nodes[k])[0]])
+                break
             chain.append(k)
-            k = self.inputs[k][0]
+            k = source
         layout = self.layouts[k]
         for k in reversed(chain):
             layout = self.move(k, layout)

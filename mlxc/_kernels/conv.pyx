@@ -1,7 +1,9 @@
-"""Convolution: packers that read an image as a matrix, for the product kernels to multiply, and a depthwise loop.
+"""Convolution: packers that read an image as a matrix, for the product kernels to multiply, and a
+depthwise loop.
 
-Rows of that matrix are output pixels, columns are (tap, channel). Runs of channels are copied into a small block, which
-the strided packers then turn and widen; so the block is the only place where the matrix ever stands.
+Rows of that matrix are output pixels, columns are (tap, channel). Runs of channels are copied into
+a small block, which the strided packers then turn and widen; so the block is the only place where
+the matrix ever stands.
 """
 
 from libc.string cimport memcpy, memset
@@ -21,8 +23,10 @@ cdef inline Py_ssize_t least(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     return a if a < b else b
 
 
-cdef inline Py_ssize_t place(const Image* x, int axis, Py_ssize_t out, Py_ssize_t tap) noexcept nogil:
-    """Where a tap of an output position reads the input; -1 outside and in the gaps of a dilated input."""
+cdef inline Py_ssize_t place(const Image* x, int axis, Py_ssize_t out,
+        Py_ssize_t tap) noexcept nogil:
+    """Where a tap of an output position reads the input; -1 outside and in the gaps of a dilated
+    input."""
     if x.flip:
         tap = x.kernel[axis] - 1 - tap
     cdef Py_ssize_t at = out * x.stride[axis] + tap * x.spread[axis] - x.low[axis]
@@ -35,10 +39,12 @@ cdef inline Py_ssize_t place(const Image* x, int axis, Py_ssize_t out, Py_ssize_
     return at if at < x.size[axis] else -1
 
 
-cdef void read_row(const Image* x, Py_ssize_t pixel, Py_ssize_t first, Py_ssize_t count, char* to) noexcept nogil:
+cdef void read_row(const Image* x, Py_ssize_t pixel, Py_ssize_t first, Py_ssize_t count,
+        char* to) noexcept nogil:
     """Columns first to first + count of the row of one output pixel."""
     cdef Py_ssize_t w = pixel % x.out[2], rest = pixel // x.out[2]
-    cdef Py_ssize_t h = rest % x.out[1], d = rest // x.out[1] % x.out[0], n = rest // x.out[1] // x.out[0]
+    cdef Py_ssize_t h = rest % x.out[1], d = rest // x.out[1] % x.out[0]
+    cdef Py_ssize_t n = rest // x.out[1] // x.out[0]
     cdef Py_ssize_t tap = first // x.channels, channel = first % x.channels, run, line, at, kw
     cdef Py_ssize_t in_d, in_h, in_w, size = x.itemsize
     cdef bint joined = x.spread[2] == 1 and x.gap[2] == 1 and not x.flip and x.channels == x.pixel
@@ -69,7 +75,8 @@ cdef void read_row(const Image* x, Py_ssize_t pixel, Py_ssize_t first, Py_ssize_
         channel %= x.channels
 
 
-cdef void conv_rows(const Product* g, Py_ssize_t first, Py_ssize_t count, char* panels) noexcept nogil:
+cdef void conv_rows(const Product* g, Py_ssize_t first, Py_ssize_t count,
+        char* panels) noexcept nogil:
     """Packs output pixels as rows of the product's first operand."""
     cdef const Image* x = <const Image*>g.image
     cdef char[BLOCK] block
@@ -91,8 +98,10 @@ cdef void conv_rows(const Product* g, Py_ssize_t first, Py_ssize_t count, char* 
         i += g.mr
 
 
-cdef void conv_columns(const Product* g, Py_ssize_t first, Py_ssize_t count, char* panels) noexcept nogil:
-    """Packs output pixels as the inner axis of the second operand; its columns are taps and channels."""
+cdef void conv_columns(const Product* g, Py_ssize_t first, Py_ssize_t count,
+        char* panels) noexcept nogil:
+    """Packs output pixels as the inner axis of the second operand; its columns are taps and
+    channels."""
     cdef const Image* x = <const Image*>g.image
     cdef char[BLOCK] block
     cdef Product part = g[0]
@@ -113,7 +122,8 @@ cdef void conv_columns(const Product* g, Py_ssize_t first, Py_ssize_t count, cha
         i += g.nr
 
 
-cdef void add_tap(const real* x, const real* w, real* y, Py_ssize_t step, Py_ssize_t n) noexcept nogil:
+cdef void add_tap(const real* x, const real* w, real* y, Py_ssize_t step,
+        Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t c
     if step == 1:
         for c in range(n):
@@ -125,9 +135,11 @@ cdef void add_tap(const real* x, const real* w, real* y, Py_ssize_t step, Py_ssi
 
 cdef void depthwise(const Image* x, Py_ssize_t line, real kind) noexcept nogil:
     """One line of output pixels: each channel with its own taps, vectorised over channels."""
-    cdef Py_ssize_t h = line % x.out[1], d = line // x.out[1] % x.out[0], n = line // x.out[1] // x.out[0]
-    cdef Py_ssize_t channels = x.pixel, many = x.multiplier, taps = x.kernel[0] * x.kernel[1] * x.kernel[2]
-    cdef Py_ssize_t w, tap, j, in_d, in_h, in_w, rest
+    cdef Py_ssize_t h = line % x.out[1], d = line // x.out[1] % x.out[0]
+    cdef Py_ssize_t n = line // x.out[1] // x.out[0]
+    cdef Py_ssize_t channels = x.pixel, many = x.multiplier
+    cdef Py_ssize_t taps = x.kernel[0] * x.kernel[1] * x.kernel[2]
+    cdef Py_ssize_t w, tap, j, in_d, in_h, in_w, rest, at
     cdef const real* weight = <const real*>x.weight
     cdef real* y = <real*>x.result + line * x.out[2] * channels * many
     memset(y, 0, x.out[2] * channels * many * sizeof(real))
@@ -142,9 +154,11 @@ cdef void depthwise(const Image* x, Py_ssize_t line, real kind) noexcept nogil:
             if in_w < 0:
                 continue
             for j in range(many):
+                at = ((n * x.size[0] + in_d) * x.size[1] + in_h) * x.size[2] + in_w
                 add_tap(
-                    <const real*>x.data + (((n * x.size[0] + in_d) * x.size[1] + in_h) * x.size[2] + in_w) * channels,
-                    weight + (j * taps + tap) * channels, y + w * channels * many + j, many, channels,
+                    <const real*>x.data + at * channels,
+                    weight + (j * taps + tap) * channels, y + w * channels * many + j,
+                    many, channels,
                 )
 
 
@@ -157,9 +171,12 @@ cdef void depthwise_f64(void* arg, Py_ssize_t line, int worker) noexcept nogil:
 
 
 cdef void depthwise_weight(const Image* x, Py_ssize_t unit, real kind) noexcept nogil:
-    """The gradient of one (multiple, tap) of all channels: lines are summed apart, so that few digits are lost."""
-    cdef Py_ssize_t channels = x.pixel, many = x.multiplier, taps = x.kernel[0] * x.kernel[1] * x.kernel[2]
-    cdef Py_ssize_t tap = unit % taps, j = unit // taps, lines = x.lines, line, first, n, w, c, rest, at
+    """The gradient of one (multiple, tap) of all channels: lines are summed apart, so that few
+    digits are lost."""
+    cdef Py_ssize_t channels = x.pixel, many = x.multiplier
+    cdef Py_ssize_t taps = x.kernel[0] * x.kernel[1] * x.kernel[2]
+    cdef Py_ssize_t tap = unit % taps, j = unit // taps, lines = x.lines, line, first, n, w, c
+    cdef Py_ssize_t rest, at
     cdef Py_ssize_t in_d, in_h, in_w, kw = tap % x.kernel[2]
     cdef real* total = <real*>x.weight + unit * channels
     cdef const real* a

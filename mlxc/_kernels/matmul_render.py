@@ -1,14 +1,27 @@
 """Prints the matrix-product kernels of one instruction set as a Cython source.
 
-The structure is Goto's: both operands are packed into panels that a register-tiled microkernel streams through, so every
-stride, transposition and half-precision format is dealt with while packing, and only there. Products with at most eight
-rows (or columns, transposed) read the large operand once, unpacked, at the speed of memory. Microkernels are printed,
-because only fully unrolled code keeps its tile in registers. Standard library only: setup.py calls ``render``.
+The structure is Goto's: both operands are packed into panels that a register-tiled microkernel
+streams through, so every stride, transposition and half-precision format is dealt with while
+packing, and only there. Products with at most eight rows (or columns, transposed) read the large
+operand once, unpacked, at the speed of memory. Microkernels are printed, because only fully
+unrolled code keeps its tile in registers. Standard library only: setup.py calls ``render``.
 """
 
 from typing import NamedTuple
 
-# Bytes in a vector register, rows of a register tile, and vectors across it: as many accumulators as
+from mlxc._kernels.matmul_templates import (
+    COMPLEX,
+    FETCH,
+    FETCH_HALF,
+    HEADER,
+    PACKED,
+    PANEL,
+    PANEL_4,
+    SKINNY,
+)
+
+# Bytes in a vector register, rows of a register tile, and vectors across it: as many accumulators
+# as
 # the register file holds beside one row of b and a broadcast.
 SHAPES = {"v4": (64, 12, 2), "v3": (32, 6, 2), "v2": (16, 4, 2), "arm64": (16, 8, 3)}
 
@@ -112,9 +125,7 @@ def _micro(t: Type, rows: int, vectors: int, lanes: int) -> str:
             at = f"(<const {u}*>(c + {i} * row + {j * lanes}))[0]"
             out.append(f"        {c[i][j]} = {c[i][j]} + {at}")
     for i in range(rows):
-        out += [
-            f"    (<{u}*>(c + {i} * row + {j * lanes}))[0] = {c[i][j]}" for j in range(vectors)
-        ]
+        out += [f"    (<{u}*>(c + {i} * row + {j * lanes}))[0] = {c[i][j]}" for j in range(vectors)]
     return "\n".join(out) + "\n"
 
 
@@ -131,12 +142,15 @@ def _axpy(t: Type, m: int, depth: int, lanes: int) -> str:
     v, u = f"v_{t.word}", f"u_{t.word}"
     x = _tile(m, depth, "x")
     out = [
-        f"cdef void axpy_{t.word}_{m}_{depth}(const {t.name}* a, Py_ssize_t a_row, const {t.name}* b,",
+        f"cdef void axpy_{t.word}_{m}_{depth}(const {t.name}* a, Py_ssize_t a_row, const "
+        f"{t.name}* b,",
         f"        Py_ssize_t b_row, {t.name}* acc, Py_ssize_t row, Py_ssize_t n) noexcept nogil:",
         "    cdef Py_ssize_t j = 0",
     ]
     out += [
-        f"    cdef {t.name} {x[i][k]} = a[{i} * a_row + {k}]" for i in range(m) for k in range(depth)
+        f"    cdef {t.name} {x[i][k]} = a[{i} * a_row + {k}]"
+        for i in range(m)
+        for k in range(depth)
     ]
     out += [f"    cdef {v} {name}" for name in ["s", *(f"b{k}" for k in range(depth))]]
     out.append(f"    while j + {lanes} <= n:")
@@ -195,9 +209,7 @@ def _dot(t: Type, m: int, columns: int, lanes: int) -> str:
     out.append("    while k < n:")
     for i in range(m):
         for j in range(columns):
-            out.append(
-                f"        acc[{i} * row + {j}] += a[{i} * a_row + k] * b[{j} * b_row + k]"
-            )
+            out.append(f"        acc[{i} * row + {j}] += a[{i} * a_row + k] * b[{j} * b_row + k]")
     out.append("        k += 1")
     return "\n".join(out) + "\n"
 
@@ -211,7 +223,7 @@ def _axpys(t: Type) -> str:
         for depth in (_depth(m), 1):
             call = f"axpy_{t.word}_{m}_{depth}(a + i * a_row + k, a_row, b + k * b_row, b_row,"
             out.append(f"                {call}")
-            out.append(f"                    acc + i * row, row, n)")
+            out.append("                    acc + i * row, row, n)")
             out.append(f"                k += {depth}")
             if depth != 1:
                 out.append("            while k < kc:")
@@ -245,564 +257,3 @@ def _table() -> str:
     lines.append('        "matmul_fetch_f32": <size_t>&fetch_f32,')
     lines.append('        "matmul_store_f32": <size_t>&store_f32,')
     return "\n".join([*lines, "    }"]) + "\n"
-
-
-HEADER = '''# Printed by mlxc/_kernels/matmul_render.py: do not edit.
-"""Matrix products: packing, microkernels, skinny products. See mlxc/_kernels/product.pxd."""
-
-from libc.string cimport memcpy, memset
-from mlxc._kernels.product cimport BRAIN, HALF, OWN, Product
-
-cdef extern from *:
-    """
-    #include <stdint.h>
-    #include <string.h>
-    #if defined(__F16C__)
-    #include <immintrin.h>
-    #endif
-    typedef long long llong;
-@VECTORS@
-    #define zero(p, n) memset((p), 0, (n))
-    typedef int quad __attribute__((vector_size(16)));
-    typedef int quad_u __attribute__((vector_size(16), aligned(4), may_alias));
-    /* d[k, i] = s[i, k] for four by four values of four bytes; rows in bytes */
-    static inline void transpose4(const char *s, Py_ssize_t sr, char *d, Py_ssize_t dr) {
-        quad a = *(const quad_u *)s, b = *(const quad_u *)(s + sr);
-        quad c = *(const quad_u *)(s + 2 * sr), e = *(const quad_u *)(s + 3 * sr);
-        quad p = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-        quad q = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-        quad r = __builtin_shufflevector(c, e, 0, 4, 1, 5);
-        quad t = __builtin_shufflevector(c, e, 2, 6, 3, 7);
-        *(quad_u *)d = __builtin_shufflevector(p, r, 0, 1, 4, 5);
-        *(quad_u *)(d + dr) = __builtin_shufflevector(p, r, 2, 3, 6, 7);
-        *(quad_u *)(d + 2 * dr) = __builtin_shufflevector(q, t, 0, 1, 4, 5);
-        *(quad_u *)(d + 3 * dr) = __builtin_shufflevector(q, t, 2, 3, 6, 7);
-    }
-    static inline float of_bits(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
-    static inline uint32_t bits_of(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
-    static inline float from_brain(uint16_t h) { return of_bits((uint32_t)h << 16); }
-    static inline uint16_t to_brain(float f) {
-        uint32_t u = bits_of(f), rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
-        return (uint16_t)((u & 0x7fffffffu) > 0x7f800000u ? (u >> 16) | 0x40u : rounded);
-    }
-    static inline float from_half(uint16_t h) {
-        uint32_t special = (h & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u;
-        float f = of_bits((uint32_t)(h & 0x7fffu) << 13) * 0x1p112f;
-        return of_bits(bits_of(f) | special | (uint32_t)(h & 0x8000u) << 16);
-    }
-    static inline uint16_t to_half(float f) {
-        uint32_t u = bits_of(f), m = u & 0x7fffffffu;
-        uint32_t small = bits_of(of_bits(m) + 0.5f) - 0x3f000000u;
-        uint32_t normal = (m + 0xc8000fffu + ((m >> 13) & 1u)) >> 13;
-        uint32_t h = m < 0x38800000u ? small : normal;
-        h = m >= 0x477ff000u ? 0x7c00u : h;
-        h = m > 0x7f800000u ? 0x7e00u : h;
-        return (uint16_t)(h | (u >> 16 & 0x8000u));
-    }
-    static inline void from_halves(const char *s, float *d, Py_ssize_t n) {
-        const uint16_t *h = (const uint16_t *)s;
-        Py_ssize_t i = 0;
-    #if defined(__F16C__)
-        for (; i + 8 <= n; i += 8)
-            _mm256_storeu_ps(d + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(h + i))));
-    #endif
-        for (; i < n; i++) d[i] = from_half(h[i]);
-    }
-    static inline void to_halves(const float *s, char *d, Py_ssize_t n) {
-        uint16_t *h = (uint16_t *)d;
-        Py_ssize_t i = 0;
-    #if defined(__F16C__)
-        for (; i + 8 <= n; i += 8)
-            _mm_storeu_si128((__m128i *)(h + i), _mm256_cvtps_ph(_mm256_loadu_ps(s + i), 0));
-    #endif
-        for (; i < n; i++) h[i] = to_half(s[i]);
-    }
-    """
-    ctypedef long long llong
-    ctypedef float v_f32
-    ctypedef float u_f32
-    ctypedef double v_f64
-    ctypedef double u_f64
-    ctypedef int v_i32
-    ctypedef int u_i32
-    ctypedef long long v_i64
-    ctypedef long long u_i64
-    ctypedef unsigned short uint16_t
-    void zero(void*, size_t) noexcept nogil
-    void transpose4(const char*, Py_ssize_t, char*, Py_ssize_t) noexcept nogil
-    float from_brain(uint16_t) noexcept nogil
-    uint16_t to_brain(float) noexcept nogil
-    float from_half(uint16_t) noexcept nogil
-    uint16_t to_half(float) noexcept nogil
-    void from_halves(const char*, float*, Py_ssize_t) noexcept nogil
-    void to_halves(const float*, char*, Py_ssize_t) noexcept nogil
-
-
-cdef inline Py_ssize_t least(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
-    return a if a < b else b
-
-
-cdef inline Py_ssize_t pieces(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
-    return (n + size - 1) // size
-
-
-cdef inline Py_ssize_t padded(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
-    return (n + size - 1) // size * size
-
-'''
-
-# Between the stored format and the compute type: only float32 has others than its own.
-FETCH = '''
-cdef void fetch_@t@(const char* s, Py_ssize_t stride, int form, @T@* d, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    if stride == @SIZE@:
-        memcpy(d, s, n * @SIZE@)
-    else:
-        for i in range(n):
-            d[i] = (<const @T@*>(s + i * stride))[0]
-
-
-cdef void store_@t@(const @T@* s, char* d, Py_ssize_t stride, int form, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    if stride == @SIZE@:
-        memcpy(d, s, n * @SIZE@)
-    else:
-        for i in range(n):
-            (<@T@*>(d + i * stride))[0] = s[i]
-
-'''
-
-FETCH_HALF = '''
-cdef void fetch_f32(const char* s, Py_ssize_t stride, int form, float* d, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    if form == OWN:
-        if stride == 4:
-            memcpy(d, s, n * 4)
-        else:
-            for i in range(n):
-                d[i] = (<const float*>(s + i * stride))[0]
-    elif form == HALF:
-        if stride == 2:
-            from_halves(s, d, n)
-        else:
-            for i in range(n):
-                d[i] = from_half((<const uint16_t*>(s + i * stride))[0])
-    elif stride == 2:
-        for i in range(n):
-            d[i] = from_brain((<const uint16_t*>s)[i])
-    else:
-        for i in range(n):
-            d[i] = from_brain((<const uint16_t*>(s + i * stride))[0])
-
-
-cdef void store_f32(const float* s, char* d, Py_ssize_t stride, int form, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    if form == OWN:
-        if stride == 4:
-            memcpy(d, s, n * 4)
-        else:
-            for i in range(n):
-                (<float*>(d + i * stride))[0] = s[i]
-    elif form == HALF:
-        if stride == 2:
-            to_halves(s, d, n)
-        else:
-            for i in range(n):
-                (<uint16_t*>(d + i * stride))[0] = to_half(s[i])
-    elif stride == 2:
-        for i in range(n):
-            (<uint16_t*>d)[i] = to_brain(s[i])
-    else:
-        for i in range(n):
-            (<uint16_t*>(d + i * stride))[0] = to_brain(s[i])
-
-'''
-
-# A panel holds @R@ rows (of a) or columns (of b): p[k, i] = s[i * across + k * along]. Missing ones are zero.
-PANEL = '''
-cdef void panel_@t@_@R@(const char* s, Py_ssize_t across, Py_ssize_t along, int form, Py_ssize_t r,
-        Py_ssize_t kc, @T@* p) noexcept nogil:
-    cdef Py_ssize_t i, k, k0, k1
-    if r < @R@:
-        memset(p, 0, kc * @R@ * @SIZE@)
-    if across == @SIZE@ or r < @R@:
-        for k in range(kc):
-            fetch_@t@(s + k * along, across, form, p + k * @R@, r)
-        return
-    k0 = 0
-    while k0 < kc:  # in pieces, so that the panel's lines stay in the first cache
-        k1 = least(kc, k0 + 32)
-        for i in range(@R@):
-            for k in range(k0, k1):
-                p[k * @R@ + i] = (<const @T@*>(s + i * across + k * along))[0]
-        k0 = k1
-
-'''
-
-PANEL_4 = '''
-cdef inline void turn_@t@_@R@(const char* s, Py_ssize_t across, Py_ssize_t r, Py_ssize_t kc,
-        @T@* p) noexcept nogil:
-    cdef Py_ssize_t i = 0, k
-    while i + 4 <= r:
-        k = 0
-        while k + 4 <= kc:
-            transpose4(s + i * across + k * 4, across, <char*>(p + k * @R@ + i), @R@ * 4)
-            k += 4
-        while k < kc:
-            (p + k * @R@ + i)[0] = (<const @T@*>(s + i * across))[k]
-            (p + k * @R@ + i)[1] = (<const @T@*>(s + (i + 1) * across))[k]
-            (p + k * @R@ + i)[2] = (<const @T@*>(s + (i + 2) * across))[k]
-            (p + k * @R@ + i)[3] = (<const @T@*>(s + (i + 3) * across))[k]
-            k += 1
-        i += 4
-    while i < r:
-        for k in range(kc):
-            p[k * @R@ + i] = (<const @T@*>(s + i * across))[k]
-        i += 1
-
-
-cdef void panel_@t@_@R@(const char* s, Py_ssize_t across, Py_ssize_t along, int form, Py_ssize_t r,
-        Py_ssize_t kc, @T@* p) noexcept nogil:
-    cdef Py_ssize_t i, k, k0, k1
-    cdef @T@[@R@ * 32] wide
-    if r < @R@:
-        memset(p, 0, kc * @R@ * 4)
-    if across == (4 if form == OWN else 2):
-        for k in range(kc):
-            fetch_@t@(s + k * along, across, form, p + k * @R@, r)
-        return
-    k0 = 0
-    while k0 < kc:  # in pieces, so that the panel's lines stay in the first cache
-        k1 = least(kc, k0 + 32)
-        if form == OWN and along == 4:
-            turn_@t@_@R@(s + k0 * 4, across, r, k1 - k0, p + k0 * @R@)
-        else:
-            for i in range(r):
-                fetch_@t@(s + i * across + k0 * along, along, form, wide + i * 32, k1 - k0)
-            turn_@t@_@R@(<const char*>wide, 128, r, k1 - k0, p + k0 * @R@)
-        k0 = k1
-
-'''
-
-PACKED = '''
-cdef void rows_@t@(const Product* g, Py_ssize_t first, Py_ssize_t count, char* panels) noexcept nogil:
-    cdef const char* a = g.a + first * g.a_row + g.k0 * g.a_col
-    cdef Py_ssize_t i
-    for i in range(0, count, @MR@):
-        panel_@t@_@MR@(a + i * g.a_row, g.a_row, g.a_col, g.a_form, least(@MR@, count - i), g.kc,
-            <@T@*>panels + i * g.kc)
-
-
-cdef void columns_@t@(const Product* g, Py_ssize_t first, Py_ssize_t count, char* panels) noexcept nogil:
-    cdef const char* b = g.b + first * g.b_col + g.k0 * g.b_row
-    cdef Py_ssize_t i
-    for i in range(0, count, @NR@):
-        panel_@t@_@NR@(b + i * g.b_col, g.b_col, g.b_row, g.b_form, least(@NR@, count - i), g.kc,
-            <@T@*>panels + i * g.kc)
-
-
-cdef void plan_@t@(Product* g) noexcept nogil:
-    cdef Py_ssize_t blocks, macs
-    cdef int own = g.a_form == OWN, b_own = g.b_form == OWN
-    cdef bint a_flat = g.a_col == (@SIZE@ if own else 2), b_flat = g.b_col == (@SIZE@ if b_own else 2)
-    cdef bint a_tall = g.a_row == (@SIZE@ if own else 2), b_tall = g.b_row == (@SIZE@ if b_own else 2)
-    g.started = False
-    cdef bint few_rows = g.m <= 8 and (b_flat or b_tall), few_columns = g.n <= 8 and (a_flat or a_tall)
-    g.mr, g.nr = @MR@, @NR@
-    if g.rows == NULL:
-        g.rows = rows_@t@
-    if g.columns == NULL:
-        g.columns = columns_@t@
-    if not g.plain and (few_rows or few_columns):
-        # The few become the rows. Dot products read both operands in order: first choice.
-        if few_columns and (not few_rows or a_flat and not b_tall):
-            swap_@t@(g)
-        plan_skinny_@t@(g)
-        return
-    g.skinny = False
-    blocks = pieces(g.k, @KC@) if g.k > @KC@ * 4 // 3 else 1
-    g.kb = padded(pieces(g.k, blocks), 8) if blocks > 1 else (g.k if g.k > 0 else 1)
-    g.nb = least(padded(g.n, @NR@), 3072 // @NR@ * @NR@)
-    g.un = least(512 // @NR@ * @NR@, g.nb)
-    g.fused = g.un == g.nb and g.m >= 1024
-    if not g.fused:
-        g.un = least(256 // @NR@ * @NR@, g.nb)
-    g.mb = padded(g.m, @MR@)
-    if not g.fused:
-        g.mb = least(g.mb, 3072 // @MR@ * @MR@)
-    g.um = least(144 // @MR@ * @MR@, g.mb)
-    macs = 262144  # a unit is worth some 5 microseconds at least
-    while g.um * g.un * g.kb > macs and pieces(g.mb, g.um) * pieces(g.nb, g.un) < 32:
-        if g.un > g.um and g.un > @NR@ and not g.fused:
-            g.un = padded(g.un // 2, @NR@)
-        elif g.um > @MR@:
-            g.um = padded(g.um // 2, @MR@)
-        else:
-            break
-    g.a_at = padded(g.nb * g.kb * @SIZE@, 64)
-    g.acc_at = padded(g.a_at + (g.um * g.workers if g.fused else g.mb) * g.kb * @SIZE@, 64)
-    g.scratch_bytes = g.acc_at
-    if g.out_form != OWN or g.out_col != @SIZE@:
-        g.scratch_bytes += g.m * g.n * @SIZE@
-
-
-cdef void swap_@t@(Product* g) noexcept nogil:
-    # (a @ b) transposed is b transposed @ a transposed.
-    g.m, g.n = g.n, g.m
-    g.a, g.b = g.b, g.a
-    g.a_form, g.b_form = g.b_form, g.a_form
-    g.a_row, g.a_col, g.b_row, g.b_col = g.b_col, g.b_row, g.a_col, g.a_row
-    g.c_row, g.c_col = g.c_col, g.c_row
-    g.out_row, g.out_col = g.out_col, g.out_row
-
-
-cdef bint advance_@t@(Product* g) noexcept nogil:
-    # Rows go round fastest, so that a packed block of b serves all of them.
-    if not g.started:
-        g.started = True
-        g.i0 = g.j0 = g.k0 = 0
-    else:
-        g.i0 += g.mb
-        if g.i0 >= g.m:
-            g.i0 = 0
-            g.k0 += g.kb
-            if g.k0 >= g.k:
-                g.k0 = 0
-                g.j0 += g.nb
-                if g.j0 >= g.n:
-                    return False
-    g.mc = least(g.mb, g.m - g.i0)
-    g.nc = least(g.nb, g.n - g.j0)
-    g.kc = least(g.kb, g.k - g.k0)
-    g.b_units = pieces(g.nc, @NR@ * @PB@) if g.i0 == 0 else 0
-    g.pack_units = g.b_units + (0 if g.fused else pieces(g.mc, @MR@ * @PA@))
-    g.tile_units = pieces(g.mc, g.um) * pieces(g.nc, g.un)
-    return True
-
-
-cdef void pack_@t@(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
-    cdef Product* g = <Product*>arg
-    cdef Py_ssize_t i, count
-    if unit < g.b_units:
-        i = unit * @NR@ * @PB@
-        count = least(g.nc - i, @NR@ * @PB@)
-        g.columns(g, g.j0 + i, count, g.scratch + i * g.kc * @SIZE@)
-    else:
-        i = (unit - g.b_units) * @MR@ * @PA@
-        count = least(g.mc - i, @MR@ * @PA@)
-        g.rows(g, g.i0 + i, count, g.scratch + g.a_at + i * g.kc * @SIZE@)
-
-
-cdef void deliver_@t@(Product* g, @T@* row, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n) noexcept nogil:
-    # alpha * row + beta * c, in the stored format, to row i of out from column j.
-    cdef @T@[256] more
-    cdef @T@ alpha = <@T@>g.alpha, beta = <@T@>g.beta
-    cdef Py_ssize_t q, s, w
-    if g.alpha != 1:
-        for q in range(n):
-            row[q] = row[q] * alpha
-    if g.c != NULL:
-        s = 0
-        while s < n:
-            w = least(256, n - s)
-            fetch_@t@(g.c + i * g.c_row + (j + s) * g.c_col, g.c_col, g.c_form, more, w)
-            for q in range(w):
-                row[s + q] = row[s + q] + beta * more[q]
-            s += w
-    cdef char* d = g.out + i * g.out_row + j * g.out_col
-    if d != <char*>row:
-        store_@t@(row, d, g.out_col, g.out_form, n)
-
-
-cdef void edge_@t@(Py_ssize_t kc, const @T@* a, const @T@* b, @T@* c, Py_ssize_t row, bint add,
-        Py_ssize_t m, Py_ssize_t n) noexcept nogil:
-    cdef @T@[@MR@ * @NR@] whole
-    cdef Py_ssize_t i, j
-    micro_@t@(kc, a, b, whole, @NR@, False)
-    for i in range(m):
-        if add:
-            for j in range(n):
-                c[i * row + j] += whole[i * @NR@ + j]
-        else:
-            for j in range(n):
-                c[i * row + j] = whole[i * @NR@ + j]
-
-
-cdef void tile_@t@(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
-    cdef Product* g = <Product*>arg
-    cdef Py_ssize_t down = pieces(g.mc, g.um), kc = g.kc, i, j, m, n
-    cdef Py_ssize_t top = (unit % down) * g.um, bottom = least(g.mc, top + g.um)
-    cdef Py_ssize_t left = (unit // down) * g.un, right = least(g.nc, left + g.un)
-    cdef bint apart = g.out_form != OWN or g.out_col != @SIZE@, add = g.k0 > 0
-    cdef Py_ssize_t row = g.n if apart else g.out_row // @SIZE@
-    cdef const @T@* a = <const @T@*>(g.scratch + g.a_at)
-    cdef const @T@* b = <const @T@*>g.scratch
-    cdef @T@* acc = <@T@*>(g.scratch + g.acc_at if apart else g.out)
-    acc += g.i0 * row + g.j0
-    if g.fused:
-        a += worker * g.um * g.kb
-        g.rows(g, g.i0 + top, bottom - top, <char*>a)
-        a -= top * kc
-    for j in range(left, right, @NR@):
-        n = least(@NR@, right - j)
-        for i in range(top, bottom, @MR@):
-            m = least(@MR@, bottom - i)
-            if m == @MR@ and n == @NR@:
-                micro_@t@(kc, a + i * kc, b + j * kc, acc + i * row + j, row, add)
-            else:
-                edge_@t@(kc, a + i * kc, b + j * kc, acc + i * row + j, row, add, m, n)
-    if g.k0 + g.kb >= g.k and (apart or g.alpha != 1 or g.c != NULL):
-        for i in range(top, bottom):
-            deliver_@t@(g, acc + i * row + left, g.i0 + i, g.j0 + left, right - left)
-
-'''
-
-SKINNY = '''
-cdef void plan_skinny_@t@(Product* g) noexcept nogil:
-    cdef Py_ssize_t want, across
-    g.skinny = True
-    g.by_dot = g.b_row == (@SIZE@ if g.b_form == OWN else 2)
-    # Whole rows of b where they fit: memory is fastest read in order.
-    g.un = 64 if g.by_dot else 8 * @WIDTH@ // (8 if g.m > 4 else 4 if g.m > 2 else 2)
-    across = pieces(g.n, g.un)
-    g.part = g.k if g.k > 0 else 1
-    cdef Py_ssize_t least_part = 512 if g.by_dot else 64
-    want = least(32, g.n * g.k // 32768 + 1)  # pieces that make threads worth while
-    if across < want and g.k >= 1024:
-        g.part = padded(pieces(g.k, least(pieces(want, across), g.k // least_part)), 64)
-    g.parts = pieces(g.k, g.part) if g.k > 0 else 1
-    g.skinny_units = across * g.parts
-    g.scratch_bytes = g.parts * g.m * g.n * @SIZE@ if g.parts > 1 else 0
-
-
-cdef void axpys_@t@(Py_ssize_t m, Py_ssize_t kc, const @T@* a, Py_ssize_t a_row, const @T@* b,
-        Py_ssize_t b_row, @T@* acc, Py_ssize_t row, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i = 0, k
-    while i < m:
-        k = 0
-@AXPYS@
-
-
-cdef void dots_@t@(Py_ssize_t m, Py_ssize_t columns, const @T@* a, Py_ssize_t a_row, const @T@* b,
-        Py_ssize_t b_row, @T@* acc, Py_ssize_t row, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i = 0, j
-    while i < m:
-@DOTS@
-
-
-cdef void skinny_axpy_@t@(Product* g, Py_ssize_t left, Py_ssize_t n, Py_ssize_t k0, Py_ssize_t k1,
-        @T@* acc) noexcept nogil:
-    cdef @T@[8 * 128] a
-    cdef @T@[8 * @WIDTH@] wide
-    cdef Py_ssize_t i, k, q, w, kc, row = g.un, deep = 8 * @WIDTH@ // row
-    cdef const char* b
-    while k0 < k1:
-        kc = least(128, k1 - k0)
-        for i in range(g.m):
-            fetch_@t@(g.a + i * g.a_row + k0 * g.a_col, g.a_col, g.a_form, a + i * 128, kc)
-        k = 0
-        while k < kc:
-            w = least(8 if g.b_form == OWN else least(8, deep), kc - k)
-            b = g.b + (k0 + k) * g.b_row + left * g.b_col
-            if g.b_form == OWN:
-                axpys_@t@(g.m, w, a + k, 128, <const @T@*>b, g.b_row // @SIZE@, acc, row, n)
-            else:
-                for q in range(w):
-                    fetch_@t@(b + q * g.b_row, g.b_col, g.b_form, wide + q * row, n)
-                axpys_@t@(g.m, w, a + k, 128, wide, row, acc, row, n)
-            k += w
-        k0 += kc
-
-
-cdef void skinny_dot_@t@(Product* g, Py_ssize_t left, Py_ssize_t n, Py_ssize_t k0, Py_ssize_t k1,
-        @T@* acc) noexcept nogil:
-    cdef @T@[4096] a
-    cdef @T@[4 * 512] wide
-    cdef Py_ssize_t i, j, q, w, kc, a_row, length = 512 if g.b_form != OWN else 4096 // g.m // 16 * 16
-    cdef const @T@* rows
-    cdef const char* b
-    while k0 < k1:
-        kc = least(length, k1 - k0)
-        if g.a_form == OWN and g.a_col == @SIZE@:
-            rows = <const @T@*>(g.a + k0 * g.a_col)
-            a_row = g.a_row // @SIZE@
-        else:
-            rows = a
-            a_row = kc
-            for i in range(g.m):
-                fetch_@t@(g.a + i * g.a_row + k0 * g.a_col, g.a_col, g.a_form, a + i * kc, kc)
-        j = 0
-        while j < n:
-            w = least(4, n - j)
-            b = g.b + k0 * g.b_row + (left + j) * g.b_col
-            if g.b_form == OWN:
-                dots_@t@(g.m, w, rows, a_row, <const @T@*>b, g.b_col // @SIZE@, acc + j, g.un, kc)
-            else:
-                for q in range(w):
-                    fetch_@t@(b + q * g.b_col, g.b_row, g.b_form, wide + q * 512, kc)
-                dots_@t@(g.m, w, rows, a_row, wide, 512, acc + j, g.un, kc)
-            j += w
-        k0 += kc
-
-
-cdef void skinny_@t@(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
-    cdef Product* g = <Product*>arg
-    cdef @T@[8 * @WIDTH@] acc
-    cdef Py_ssize_t piece = unit % g.parts, left = unit // g.parts * g.un, i
-    cdef Py_ssize_t n = least(g.un, g.n - left), k0 = piece * g.part, k1 = least(g.k, k0 + g.part)
-    memset(acc, 0, g.m * g.un * @SIZE@)
-    if g.by_dot:
-        skinny_dot_@t@(g, left, n, k0, k1, acc)
-    else:
-        skinny_axpy_@t@(g, left, n, k0, k1, acc)
-    for i in range(g.m):
-        if g.parts == 1:
-            deliver_@t@(g, acc + i * g.un, i, left, n)
-        else:
-            memcpy(<@T@*>g.scratch + (piece * g.m + i) * g.n + left, acc + i * g.un, n * @SIZE@)
-
-
-cdef void gather_@t@(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
-    # Adds the pieces of the inner axis, in order, and delivers row `unit`.
-    cdef Product* g = <Product*>arg
-    cdef Py_ssize_t piece, j
-    cdef @T@* row = <@T@*>g.scratch + unit * g.n
-    for piece in range(1, g.parts):
-        for j in range(g.n):
-            row[j] += row[piece * g.m * g.n + j]
-    deliver_@t@(g, row, unit, 0, g.n)
-
-'''
-
-# Complex products are rare: one blocked loop, four rows at a time, real and imaginary parts apart.
-COMPLEX = '''
-cdef void product_c64(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
-    cdef Product* g = <Product*>arg
-    cdef float[4 * 256] re, im
-    cdef float[256] br, bi
-    cdef Py_ssize_t down = pieces(g.m, 4), top = unit % down * 4, left = unit // down * 256
-    cdef Py_ssize_t m = least(4, g.m - top), n = least(256, g.n - left), i, j, k
-    cdef float ar, ai
-    cdef const float* s
-    cdef float* d
-    memset(re, 0, sizeof(re))
-    memset(im, 0, sizeof(im))
-    for k in range(g.k):
-        for j in range(n):
-            s = <const float*>(g.b + k * g.b_row + (left + j) * g.b_col)
-            br[j] = s[0]
-            bi[j] = s[1]
-        for i in range(m):
-            s = <const float*>(g.a + (top + i) * g.a_row + k * g.a_col)
-            ar = s[0]
-            ai = s[1]
-            for j in range(n):
-                re[i * 256 + j] += ar * br[j] - ai * bi[j]
-                im[i * 256 + j] += ar * bi[j] + ai * br[j]
-    for i in range(m):
-        for j in range(n):
-            d = <float*>(g.out + (top + i) * g.out_row + (left + j) * g.out_col)
-            d[0] = re[i * 256 + j]
-            d[1] = im[i * 256 + j]
-
-'''

@@ -1,9 +1,11 @@
-"""What the kernels of matrix products and convolutions are handed: one product, its plan, and the block in hand.
+"""What the kernels of matrix products and convolutions are handed: one product, its plan, and the
+block in hand.
 
-A product is  out = alpha * (a @ b) + beta * c  with a (m, k), b (k, n), c and out (m, n). The launcher fills the first part,
-`plan` the second; then either `advance` steps from block to block, each packed by `pack` and computed by `tile`, or (few
-rows or few columns) `skinny` and, where the inner axis was split, `gather`. Units of one call are independent of each
-other and fixed by the sizes alone, so that results do not depend on who computes them.
+A product is out = alpha * (a @ b) + beta * c with a (m, k), b (k, n), c and out (m, n). The
+launcher fills the first part, `plan` the second; then either `advance` steps from block to block,
+each packed by `pack` and computed by `tile`, or (few rows or few columns) `skinny` and, where the
+inner axis was split, `gather`. Units of one call are independent of each other and fixed by the
+sizes alone, so that results do not depend on who computes them.
 """
 
 cdef struct Product  # below
@@ -13,7 +15,8 @@ cdef enum:
     HALF = 1      # float16, computed in float32
     BRAIN = 2     # bfloat16, computed in float32
 
-# Packs `count` rows of a (columns of b) from number `first` on, and the inner block in hand, into panels.
+# Packs `count` rows of a (columns of b) from number `first` on, and the inner block in hand, into
+# panels.
 ctypedef void (*panels_fn)(
     const Product* product, Py_ssize_t first, Py_ssize_t count, char* panels
 ) noexcept nogil
@@ -29,9 +32,9 @@ cdef struct Product:
     int a_form, b_form, c_form, out_form
     double alpha, beta
     char* scratch                     # of scratch_bytes, 64-byte aligned; set after plan
-    int workers                       # how many may run units at once; decides scratch_bytes, nothing else
+    int workers                       # how many may run units at once: for scratch_bytes alone
     bint plain                        # whether skinny paths are forbidden (an image is an operand)
-    panels_fn rows                    # packs rows of a, if not by strides; else NULL, and plan fills it in
+    panels_fn rows                    # packs rows of a; NULL: by strides, and plan fills it in
     panels_fn columns                 # packs columns of b, likewise
     const void* image                 # what those of a convolution read
 
@@ -41,7 +44,7 @@ cdef struct Product:
     int mr, nr                        # rows of a panel of a, columns of a panel of b
     Py_ssize_t mb, nb, kb             # what is packed at a time
     bint fused                        # one unit of columns: `tile` packs its own rows
-    Py_ssize_t a_at, acc_at           # bytes into scratch: packed a (packed b is at 0), accumulators
+    Py_ssize_t a_at, acc_at           # bytes into scratch, where packed b is first
     Py_ssize_t skinny_units, parts    # parts: pieces of the inner axis
     Py_ssize_t part                   # length of a piece
     bint by_dot                       # skinny: b is contiguous along k, else along n
@@ -55,7 +58,8 @@ cdef struct Product:
 ctypedef void (*plan_fn)(Product* product) noexcept nogil
 ctypedef bint (*advance_fn)(Product* product) noexcept nogil
 
-# A convolution's input, read as the matrix whose rows are output pixels and whose columns are taps times channels.
+# A convolution's input, read as the matrix whose rows are output pixels and whose columns are taps
+# times channels.
 # Spatial axes are padded to three in front. Sizes in elements, memory row-major.
 cdef struct Image:
     const char* data                  # first channel of the group in hand
@@ -73,7 +77,8 @@ cdef struct Image:
     bint flip                         # taps in reverse order
     panels_fn rows                    # the packers by strides that finish the work
     panels_fn columns
-    char* weight                      # depthwise: weights (multiplier, taps, pixel) and the result; of their gradient
-    char* result                      # the first is written and the second read
+    # Depthwise; for the gradient of the weights, these are written and the result is read.
+    char* weight                      # (multiplier, taps, pixel)
+    char* result
     Py_ssize_t multiplier
     Py_ssize_t lines                  # of output pixels, all images

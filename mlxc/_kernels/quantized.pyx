@@ -23,10 +23,19 @@ cdef extern from *:
     #define MLXC_FIELD(w, shift, mask) \\
         __builtin_convertvector((mlxc_integers)(((w) >> (uint32_t)(shift)) & (uint32_t)(mask)), mlxc_vector)
     /* Element i / each of v, in lane i. */
+    #if MLXC_LANES == 16
+    #define MLXC_TWO(x) __builtin_shufflevector(x, x, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
+    #define MLXC_FOUR(x) __builtin_shufflevector(x, x, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3)
+    #elif MLXC_LANES == 8
+    #define MLXC_TWO(x) __builtin_shufflevector(x, x, 0, 0, 0, 0, 1, 1, 1, 1)
+    #define MLXC_FOUR(x) __builtin_shufflevector(x, x, 0, 0, 1, 1, 2, 2, 3, 3)
+    #else
+    #define MLXC_TWO(x) __builtin_shufflevector(x, x, 0, 0, 1, 1)
+    #define MLXC_FOUR(x) (x)
+    #endif
     static inline mlxc_vector mlxc_spread(const float *v, int each) {
-        mlxc_vector out;
-        for (int i = 0; i < MLXC_LANES; i++) out[i] = v[i / each];
-        return out;
+        mlxc_vector x = *(const mlxc_vector *)v;
+        return 2 * each == MLXC_LANES ? MLXC_TWO(x) : MLXC_FOUR(x);
     }
     """
     ctypedef u32 Words "mlxc_words"
@@ -35,11 +44,15 @@ cdef extern from *:
 
 # ---- 8-bit and 4-bit floats ----
 
+cdef inline f32 magnitude(f32 x) noexcept nogil:
+    return f32_of_bits(bits_of_f32(x) & 0x7FFFFFFF)
+
+
 cdef inline uint8_t e4m3_of(f32 x) noexcept nogil:
     """Nearest, half to even; what is too large becomes 448, NaN stays."""
     cdef u32 bits = <u32>bits_of_f32(x)
     cdef u32 sign = (bits >> 24) & 0x80
-    cdef f32 size = f32_of_bits(<i32>(bits & 0x7FFFFFFF))
+    cdef f32 size = magnitude(x)
     cdef u32 code
     if x != x:
         return <uint8_t>(sign | 0x7F)
@@ -54,7 +67,7 @@ cdef inline uint8_t e4m3_of(f32 x) noexcept nogil:
 
 cdef inline uint8_t e2m1_of(f32 x) noexcept nogil:
     """Nearest, half towards zero; NaN and what rounds to 0 become +0."""
-    cdef f32 size = f32_of_bits(bits_of_f32(x) & 0x7FFFFFFF)
+    cdef f32 size = magnitude(x)
     cdef int code = (
         (size > <f32>0.25) + (size > <f32>0.75) + (size > <f32>1.25) + (size > <f32>1.75)
         + (size > <f32>2.5) + (size > <f32>3.5) + (size > <f32>5.0)
@@ -101,7 +114,7 @@ cdef inline void affine_range(const f32* w, int n, f32 steps, f32* scale, f32* b
     if steps == <f32>1.0:
         bias[0] = low
         return
-    negative = -low > high if low < <f32>0.0 else False
+    negative = magnitude(low) > magnitude(high)
     scale[0] = scale[0] if negative else -scale[0]
     edge = low if negative else high
     count = rint_f32(edge / scale[0])
@@ -129,7 +142,7 @@ cdef uint8_t quantize_float(const Packing* p, const f32* w, uint8_t* codes) noex
     cdef uint8_t code
     cdef int i
     for i in range(p.group):
-        size = f32_of_bits(bits_of_f32(w[i]) & 0x7FFFFFFF)
+        size = magnitude(w[i])
         top = size if size > top else top
     top = top / <f32>(448.0 if p.bits == 8 else 6.0)
     if p.mode == MX:
@@ -246,13 +259,12 @@ cdef void decode_plain(
 
 
 cdef void decode(
-    const Packing* p, const uint8_t* row, const f32* scales, const f32* biases, Py_ssize_t first, Py_ssize_t n, f32* out,
-    bint ordered
+    const Packing* p, const uint8_t* row, const f32* scales, const f32* biases, Py_ssize_t first, Py_ssize_t n, f32* out
 ) noexcept nogil:
-    """Codes first to first + n of a row; whole blocks out of order unless `ordered`."""
+    """Codes first to first + n of a row; whole blocks out of order if `by_words`."""
     cdef const uint8_t* w = row + first * p.bits // 8
     cdef Py_ssize_t blocks = 0, done
-    if by_words(p) and not ordered:
+    if by_words(p):
         blocks = n // block_codes(p)
         if p.bits == 4:
             decode_words(w, scales, biases, first // 8, blocks, p.group, out, 4)
@@ -283,11 +295,14 @@ cdef inline const uint8_t* codes_of(const PackedProduct* g, Py_ssize_t item, Py_
     return g.w + (item * g.rows + row) * g.row_bytes
 
 
-cdef inline void load_scales(const PackedProduct* g, Py_ssize_t item, Py_ssize_t row, f32* scales, f32* biases) noexcept nogil:
-    cdef Py_ssize_t offset = (item * g.rows + row) * g.groups * g.packing.scale_size
-    scale_row(&g.packing, g.scales + offset, g.groups, scales)
+cdef inline void load_scales(
+    const PackedProduct* g, Py_ssize_t item, Py_ssize_t row, Py_ssize_t first, Py_ssize_t count, f32* scales, f32* biases
+) noexcept nogil:
+    """Scales and biases of groups first to first + count of a row."""
+    cdef Py_ssize_t offset = ((item * g.rows + row) * g.groups + first) * g.packing.scale_size
+    scale_row(&g.packing, g.scales + offset, count, scales)
     if g.packing.mode == AFFINE:
-        scale_row(&g.packing, g.biases + offset, g.groups, biases)
+        scale_row(&g.packing, g.biases + offset, count, biases)
 
 
 cdef inline Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
@@ -393,7 +408,7 @@ cdef void multiply_few(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexcep
     size = blocks * block_codes(p)
     for n in range(first, min(first + ROWS, g.n)):
         w = codes_of(g, w_item, n)
-        load_scales(g, w_item, n, scales, biases)
+        load_scales(g, w_item, n, 0, g.groups, scales, biases)
         if size < g.k:
             decode_plain(p, w + size * p.bits // 8, scales, biases, size, g.k - size, row + size)
         for r in range(g.m):
@@ -425,7 +440,7 @@ cdef void multiply_many(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexce
     m1 = min(m0 + BLOCK, g.m)
     rows = min(<Py_ssize_t>ROWS, g.n - first_row)
     for i in range(rows):
-        load_scales(g, w_item, first_row + i, scales + i * scale_step, biases + i * scale_step)
+        load_scales(g, w_item, first_row + i, 0, g.groups, scales + i * scale_step, biases + i * scale_step)
     panel = m0 // PANEL
     last = (m1 + PANEL - 1) // PANEL
     first = 0
@@ -433,7 +448,7 @@ cdef void multiply_many(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexce
         n = min(<Py_ssize_t>DEPTH, g.k - first)
         for i in range(rows):
             decode(&g.packing, codes_of(g, w_item, first_row + i), scales + i * scale_step, biases + i * scale_step,
-                   first, n, tile + i * DEPTH, False)
+                   first, n, tile + i * DEPTH)
         for c in range(panel, last):
             cols = padded(min(<Py_ssize_t>PANEL, g.m - c * PANEL))
             x = <const f32*>(g.prepared + x_item * g.prepared_item) + c * PANEL * g.k + first * cols
@@ -447,14 +462,15 @@ cdef void multiply_many(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexce
 
 cdef void multiply_columns(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexcept nogil:
     """BLOCK rows of x with DEPTH columns of w, whose rows are the inner axis."""
-    cdef Py_ssize_t item, unit, x_item, w_item, m0, m1, col, cols, wide, first, n, i, j, g0
+    cdef Py_ssize_t item, unit, x_item, w_item, m0, m1, col, cols, wide, first, n, i, j
     cdef Py_ssize_t columns = (g.n + DEPTH - 1) // DEPTH
     cdef f32* tile = scratch
     cdef f32* scales = tile + ROWS * DEPTH
-    cdef f32* biases = scales + g.groups + LANES
-    cdef f32* sums = biases + g.groups + LANES
+    cdef f32* biases = scales + DEPTH
+    cdef f32* sums = biases + DEPTH
     cdef f32* line = sums + BLOCK * DEPTH
     cdef const f32* x
+    cdef const uint8_t* codes
     split(g, chunk, &item, &unit, &x_item, &w_item)
     m0 = unit // columns * BLOCK
     m1 = min(m0 + BLOCK, g.m)
@@ -466,8 +482,9 @@ cdef void multiply_columns(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noe
     while first < g.k:
         n = min(<Py_ssize_t>ROWS, g.k - first)
         for i in range(n):
-            load_scales(g, w_item, first + i, scales, biases)
-            decode(&g.packing, codes_of(g, w_item, first + i), scales, biases, col, cols, tile + i * DEPTH, False)
+            load_scales(g, w_item, first + i, col // g.packing.group, cols // g.packing.group, scales, biases)
+            codes = codes_of(g, w_item, first + i) + col * g.packing.bits // 8
+            decode(&g.packing, codes, scales, biases, 0, cols, tile + i * DEPTH)
             for j in range(cols, wide):
                 tile[i * DEPTH + j] = <f32>0.0
         tile_product(sums, DEPTH, x + first, g.k, 1, tile, DEPTH, m1 - m0, wide, n, first > 0)

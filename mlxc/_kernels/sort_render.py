@@ -297,7 +297,10 @@ cdef void select_{size}(char* keys, char* other, Py_ssize_t n, Py_ssize_t kth) n
     insertion_{size}(x + low, high - low)
 """
 
-HEAD_SEARCH = '''"""Places of extrema and values. Written by mlxc/_kernels/sort_render.py: do not edit."""
+HEAD_SEARCH = '''"""Places of extrema and values.
+
+Written by mlxc/_kernels/sort_render.py: do not edit.
+"""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 

@@ -1,7 +1,9 @@
-"""Convolutions (cross-correlations), channels last: image (n, *size, c), weights (o, *kernel, c / groups).
+"""Convolutions (cross-correlations), channels last: image (n, *size, c), weights (o, *kernel, c /
+groups).
 
-Both operands' gradients are convolutions again: the image's with the weights turned round, the weights' with the image
-as a matrix of taps; so two rows differentiate each other any number of times. Padding may be negative: it crops.
+Both operands' gradients are convolutions again: the image's with the weights turned round, the
+weights' with the image as a matrix of taps; so two rows differentiate each other any number of
+times. Padding may be negative: it crops.
 """
 
 from .rows import Kernel, register
@@ -17,11 +19,21 @@ def _dilated(size, dilation):
 def _check(x, dtypes, stride, low, high, kernel_dilation, input_dilation, groups):
     spatial = len(x) - 2
     if not 1 <= spatial <= 3:
-        raise ValueError(f"[conv] the input has shape {tuple(x)}; (batch, 1 to 3 spatial axes, channels) is needed.")
+        raise ValueError(
+            f"[conv] the input has shape {tuple(x)}; (batch, 1 to 3 spatial axes, channels) is "
+            "needed."
+        )
     if dtypes[0] != dtypes[1] or dtypes[0] not in _FLOATS:
-        raise TypeError(f"[conv] was given {dtypes[0]} and {dtypes[1]}; both must be one of {', '.join(_FLOATS)}.")
+        raise TypeError(
+            f"[conv] was given {dtypes[0]} and {dtypes[1]}; both must be one of "
+            f"{', '.join(_FLOATS)}."
+        )
     settings = dict(
-        stride=stride, low=low, high=high, kernel_dilation=kernel_dilation, input_dilation=input_dilation
+        stride=stride,
+        low=low,
+        high=high,
+        kernel_dilation=kernel_dilation,
+        input_dilation=input_dilation,
     )
     for name, values in settings.items():
         if len(values) != spatial:
@@ -38,10 +50,14 @@ def _infer(shapes, dtypes, *, stride, low, high, kernel_dilation, input_dilation
     x, w = shapes
     _check(x, dtypes, stride, low, high, kernel_dilation, input_dilation, groups)
     if len(w) != len(x):
-        raise ValueError(f"[conv] weights have shape {tuple(w)} for an input of shape {tuple(x)}; as many axes needed.")
+        raise ValueError(
+            f"[conv] weights have shape {tuple(w)} for an input of shape {tuple(x)}; as many axes "
+            "needed."
+        )
     if w[-1] * groups != x[-1] or w[0] % groups:
         raise ValueError(
-            f"[conv] input {tuple(x)} and weights {tuple(w)} do not fit with {groups} groups; the weights' last axis "
+            f"[conv] input {tuple(x)} and weights {tuple(w)} do not fit with {groups} groups; the "
+            "weights' last axis "
             f"must be the input's channels a group, and their first divisible by the groups."
         )
     out = []
@@ -50,7 +66,8 @@ def _infer(shapes, dtypes, *, stride, low, high, kernel_dilation, input_dilation
         size = _dilated(x[1 + axis], input_dilation[axis]) + low[axis] + high[axis]
         if size < reach or size < 0:
             raise ValueError(
-                f"[conv] spatial axis {axis} has size {size} after padding and dilation; the kernel reaches {reach}."
+                f"[conv] spatial axis {axis} has size {size} after padding and dilation; the "
+                f"kernel reaches {reach}."
             )
         out.append((size - reach) // stride[axis] + 1)
     return [((x[0], *out, w[0]), dtypes[0])]
@@ -62,7 +79,9 @@ def _weight_gradient_infer(shapes, dtypes, *, kernel, groups, **rest):
     weights = (ct[-1], *kernel, x[-1] // groups if groups > 0 else 0)
     ((expected, dtype),) = _infer([x, weights], dtypes, **params)
     if tuple(ct) != tuple(expected):
-        raise ValueError(f"[conv] the cotangent has shape {tuple(ct)}; the convolution's result has {expected}.")
+        raise ValueError(
+            f"[conv] the cotangent has shape {tuple(ct)}; the convolution's result has {expected}."
+        )
     return [(weights, dtype)]
 
 
@@ -74,8 +93,11 @@ def _turned(mx, w, groups):
     return mx.reshape(w, (groups * c, *kernel, o // groups))
 
 
-def _image_gradient(mx, ct, w, size, *, stride, low, high, kernel_dilation, input_dilation, groups, flip):
-    """What reaches each input pixel: the cotangent, spread by the stride, convolved with the weights turned round."""
+def _image_gradient(
+    mx, ct, w, size, *, stride, low, high, kernel_dilation, input_dilation, groups, flip
+):
+    """What reaches each input pixel: the cotangent, spread by the stride, convolved with the
+    weights turned round."""
     kernel = w.shape[1:-1]
     if 0 in size or 0 in kernel:
         return mx.zeros((ct.shape[0], *size, w.shape[-1] * groups), ct.dtype)
@@ -93,7 +115,9 @@ def _image_gradient(mx, ct, w, size, *, stride, low, high, kernel_dilation, inpu
 def _vjp(mx, cts, outs, x, w, **params):
     (ct,) = cts
     dx = _image_gradient(mx, ct, w, x.shape[1:-1], **params)
-    dw = mx._bind("conv_weight_gradient", (x, ct), (*(params[name] for name in _PARAMS), tuple(w.shape[1:-1])))
+    dw = mx._bind(
+        "conv_weight_gradient", (x, ct), (*(params[name] for name in _PARAMS), tuple(w.shape[1:-1]))
+    )
     return dx, dw
 
 
@@ -131,9 +155,7 @@ def _vmap(mx, batched, x, w, *, groups, **params):
 
 def _weight_gradient_vmap(mx, batched, x, ct, *, groups, kernel, **params):
     size = (x if batched[0] else ct).shape[0]
-    x, ct = (
-        v if has else mx.broadcast_to(v, (size, *v.shape)) for v, has in zip((x, ct), batched)
-    )
+    x, ct = (v if has else mx.broadcast_to(v, (size, *v.shape)) for v, has in zip((x, ct), batched))
     pair = (_into_channels(mx, x), _into_channels(mx, ct))
     out = mx._bind("conv_weight_gradient", pair, (*_ordered(params, groups * size), kernel))
     return (mx.reshape(out, (size, out.shape[0] // size, *out.shape[1:])),)
@@ -144,14 +166,44 @@ def _ordered(params, groups):
 
 
 def _settings():
-    """Shapes of image and weights, and parameters: one, two and three spatial axes, all settings in use."""
-    one = dict(stride=(2,), low=(1,), high=(0,), kernel_dilation=(1,), input_dilation=(1,), groups=1, flip=False)
-    grouped = dict(stride=(1, 2), low=(1, 0), high=(2, 1), kernel_dilation=(1, 2), input_dilation=(2, 1), groups=2,
-                   flip=True)
-    depth = dict(stride=(1, 1), low=(1, 1), high=(1, 1), kernel_dilation=(1, 1), input_dilation=(1, 1), groups=3,
-                 flip=False)
-    cropped = dict(stride=(1,) * 3, low=(-1, 0, 2), high=(0,) * 3, kernel_dilation=(1,) * 3, input_dilation=(1,) * 3,
-                   groups=1, flip=False)
+    """Shapes of image and weights, and parameters: one, two and three spatial axes, all settings in
+    use."""
+    one = dict(
+        stride=(2,),
+        low=(1,),
+        high=(0,),
+        kernel_dilation=(1,),
+        input_dilation=(1,),
+        groups=1,
+        flip=False,
+    )
+    grouped = dict(
+        stride=(1, 2),
+        low=(1, 0),
+        high=(2, 1),
+        kernel_dilation=(1, 2),
+        input_dilation=(2, 1),
+        groups=2,
+        flip=True,
+    )
+    depth = dict(
+        stride=(1, 1),
+        low=(1, 1),
+        high=(1, 1),
+        kernel_dilation=(1, 1),
+        input_dilation=(1, 1),
+        groups=3,
+        flip=False,
+    )
+    cropped = dict(
+        stride=(1,) * 3,
+        low=(-1, 0, 2),
+        high=(0,) * 3,
+        kernel_dilation=(1,) * 3,
+        input_dilation=(1,) * 3,
+        groups=1,
+        flip=False,
+    )
     return [
         ((2, 7, 3), (4, 3, 3), one),
         ((2, 5, 6, 4), (6, 3, 2, 2), grouped),
@@ -179,10 +231,27 @@ def _weight_gradient_samples(mx, rng):
 register(
     "conv",
     [
-        Kernel("conv", doc="Convolution of images with weights, channels last.", params=_PARAMS, infer=_infer,
-               vjp=_vjp, linear=True, vmap=_vmap, contiguous=True, samples=_samples),
-        Kernel("conv_weight_gradient", doc="The weights' gradient of a convolution.", params=(*_PARAMS, "kernel"),
-               infer=_weight_gradient_infer, vjp=_weight_gradient_vjp, linear=True, vmap=_weight_gradient_vmap,
-               contiguous=True, samples=_weight_gradient_samples),
+        Kernel(
+            "conv",
+            doc="Convolution of images with weights, channels last.",
+            params=_PARAMS,
+            infer=_infer,
+            vjp=_vjp,
+            linear=True,
+            vmap=_vmap,
+            contiguous=True,
+            samples=_samples,
+        ),
+        Kernel(
+            "conv_weight_gradient",
+            doc="The weights' gradient of a convolution.",
+            params=(*_PARAMS, "kernel"),
+            infer=_weight_gradient_infer,
+            vjp=_weight_gradient_vjp,
+            linear=True,
+            vmap=_weight_gradient_vmap,
+            contiguous=True,
+            samples=_weight_gradient_samples,
+        ),
     ],
 )

@@ -8,7 +8,7 @@ in SCALARS are values read once.
 
 from dataclasses import dataclass
 
-VECTORS, SCALARS = "xyz", "stu"
+VECTORS, SCALARS = "xyz", "stuv"
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,7 @@ class Macro:
     """
 
     name: str
-    pattern: (
-        str  # nested calls of rows whose leaves are operands; commutative rows match either order
-    )
+    pattern: str  # nested calls of rows on operands; commutative rows match either order
     expr: str  # what the kernel computes, in the language of Elementwise.expr
     args: str
 
@@ -60,6 +58,26 @@ MACROS = (
         "add(multiply(x, s), multiply(multiply(y, t), y))",
         "x * s + y * y * t",
         "x s y t",
+    ),
+    Macro(
+        "gelu_tanh",
+        "multiply(multiply(x, s),"
+        " add(tanh(multiply(add(x, multiply(multiply(multiply(x, x), x), v)), u)), t))",
+        "x * s * (tanh((x * x * x * v + x) * u) + t)",
+        "x s t u v",
+    ),
+    Macro(
+        "gelu_tanh",
+        "multiply(multiply(x, s),"
+        " add(tanh(multiply(add(x, multiply(multiply(multiply(x, v), x), x)), u)), t))",
+        "x * s * (tanh((x * x * x * v + x) * u) + t)",
+        "x s t u v",
+    ),
+    Macro(
+        "gelu_tanh",
+        "multiply(multiply(x, s), add(tanh(multiply(add(x, multiply(multiply(square(x), x), v)), u)), t))",
+        "x * s * (tanh((x * x * x * v + x) * u) + t)",
+        "x s t u v",
     ),
     Macro("divide_sqrt", "divide(x, add(sqrt(y), s))", "x / (sqrt(y) + s)", "x y s"),
     # Normalisations: scale and shift, with the mean s and the reciprocal deviation t of a row.

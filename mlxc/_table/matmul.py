@@ -1,12 +1,24 @@
-"""Matrix products: plain, with an addend, between gathered matrices, and in segments of the inner axis.
+"""Matrix products: plain, with an addend, between gathered matrices, and in segments of the inner
+axis.
 
-Operands arrive as stacks of matrices with equal leading axes: ``core`` promotes, broadcasts (by strides of 0, without a
-copy) and puts axes in front of vectors. All rows accumulate half precision in float32.
+Operands arrive as stacks of matrices with equal leading axes: ``core`` promotes, broadcasts (by
+strides of 0, without a copy) and puts axes in front of vectors. All rows accumulate half precision
+in float32.
 """
 
 from .rows import Kernel, register
 
-_PRODUCTS = ("float16", "bfloat16", "float32", "float64", "complex64", "int32", "uint32", "int64", "uint64")
+_PRODUCTS = (
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+    "complex64",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+)
 _FLOATS = _PRODUCTS[:4]
 
 
@@ -14,11 +26,15 @@ def _check(op, shapes, dtypes, allowed):
     a, b = shapes
     if len(a) < 2 or len(b) < 2 or a[-1] != b[-2]:
         raise ValueError(
-            f"[{op}] inner sizes differ: {tuple(a)} @ {tuple(b)}; the last axis of the first must equal the "
+            f"[{op}] inner sizes differ: {tuple(a)} @ {tuple(b)}; the last axis of the first must "
+            "equal the "
             f"second-to-last of the second."
         )
     if dtypes[0] != dtypes[1] or dtypes[0] not in allowed:
-        raise TypeError(f"[{op}] was given {dtypes[0]} and {dtypes[1]}; both must be one of {', '.join(allowed)}.")
+        raise TypeError(
+            f"[{op}] was given {dtypes[0]} and {dtypes[1]}; both must be one of "
+            f"{', '.join(allowed)}."
+        )
 
 
 def _adjoint(mx, x):
@@ -37,7 +53,9 @@ def _matmul_infer(shapes, dtypes):
     _check("matmul", shapes, dtypes, _PRODUCTS)
     a, b = shapes
     if tuple(a[:-2]) != tuple(b[:-2]):
-        raise ValueError(f"[matmul] leading axes differ: {tuple(a)} @ {tuple(b)}; broadcast them first.")
+        raise ValueError(
+            f"[matmul] leading axes differ: {tuple(a)} @ {tuple(b)}; broadcast them first."
+        )
     return [((*a[:-1], b[-1]), dtypes[0])]
 
 
@@ -54,14 +72,24 @@ def _addmm_infer(shapes, dtypes, *, alpha, beta):
     c, *product = shapes
     _check("addmm", product, dtypes[1:], _FLOATS)
     shape = (*product[0][:-1], product[1][-1])
-    if tuple(c) != shape or dtypes[0] != dtypes[1] or tuple(product[0][:-2]) != tuple(product[1][:-2]):
-        raise ValueError(f"[addmm] c has shape {tuple(c)}, the product {shape}; broadcast and convert c first.")
+    if (
+        tuple(c) != shape
+        or dtypes[0] != dtypes[1]
+        or tuple(product[0][:-2]) != tuple(product[1][:-2])
+    ):
+        raise ValueError(
+            f"[addmm] c has shape {tuple(c)}, the product {shape}; broadcast and convert c first."
+        )
     return [(shape, dtypes[0])]
 
 
 def _addmm_vjp(mx, cts, outs, c, a, b, *, alpha, beta):
     ct = cts[0] * alpha
-    return cts[0] * beta, mx.matmul(ct, mx.swapaxes(b, -1, -2)), mx.matmul(mx.swapaxes(a, -1, -2), ct)
+    return (
+        cts[0] * beta,
+        mx.matmul(ct, mx.swapaxes(b, -1, -2)),
+        mx.matmul(mx.swapaxes(a, -1, -2), ct),
+    )
 
 
 def _addmm_jvp(mx, tangents, outs, c, a, b, *, alpha, beta):
@@ -79,9 +107,15 @@ def _addmm_vmap(mx, batched, c, a, b, *, alpha, beta):
 def _gather_infer(shapes, dtypes):
     a, b, left, right = shapes
     _check("gather_mm", (a, b), dtypes[:2], _FLOATS)
-    if len(a) != 3 or len(b) != 3 or tuple(left) != tuple(right) or tuple(dtypes[2:]) != ("int64", "int64"):
+    if (
+        len(a) != 3
+        or len(b) != 3
+        or tuple(left) != tuple(right)
+        or tuple(dtypes[2:]) != ("int64", "int64")
+    ):
         raise ValueError(
-            f"[gather_mm] was given shapes {shapes} and index types {dtypes[2:]}; the row takes two stacks of matrices "
+            f"[gather_mm] was given shapes {shapes} and index types {dtypes[2:]}; the row takes "
+            "two stacks of matrices "
             f"and two int64 index arrays of one shape."
         )
     return [((*left, a[1], b[2]), dtypes[0])]
@@ -94,7 +128,12 @@ def _gather_vjp(mx, cts, outs, a, b, left, right):
     i, j = mx.reshape(left, (-1,)), mx.reshape(right, (-1,))
     da = mx.gather_mm(stack, mx.swapaxes(b, -1, -2), each, j)
     db = mx.gather_mm(mx.swapaxes(a, -1, -2), stack, i, each)
-    return mx.zeros(a.shape, a.dtype).at[i].add(da), mx.zeros(b.shape, b.dtype).at[j].add(db), None, None
+    return (
+        mx.zeros(a.shape, a.dtype).at[i].add(da),
+        mx.zeros(b.shape, b.dtype).at[j].add(db),
+        None,
+        None,
+    )
 
 
 def _gather_vmap(mx, batched, a, b, left, right):
@@ -116,7 +155,8 @@ def _segmented_infer(shapes, dtypes):
     _check("segmented_mm", (a, b), dtypes[:2], _FLOATS)
     if len(a) != 2 or len(b) != 2 or not segments or segments[-1] != 2 or dtypes[2] != "int64":
         raise ValueError(
-            f"[segmented_mm] was given shapes {shapes} and segments of {dtypes[2]}; the row takes two matrices and "
+            f"[segmented_mm] was given shapes {shapes} and segments of {dtypes[2]}; the row takes "
+            "two matrices and "
             f"int64 segments of shape (..., 2)."
         )
     return [((*segments[:-1], a[0], b[1]), dtypes[0])]
@@ -150,7 +190,10 @@ def _addmm_samples(mx, rng):
 
 
 def _gather_samples(mx, rng):
-    left, right = mx.array([[0, 2], [1, 1]], dtype=mx.int64), mx.array([[3, 0], [1, 3]], dtype=mx.int64)
+    left, right = (
+        mx.array([[0, 2], [1, 1]], dtype=mx.int64),
+        mx.array([[3, 0], [1, 3]], dtype=mx.int64),
+    )
     return [((_normal(mx, rng, 3, 2, 4), _normal(mx, rng, 4, 4, 3), left, right), {})]
 
 
@@ -162,13 +205,41 @@ def _segmented_samples(mx, rng):
 register(
     "matmul",
     [
-        Kernel("matmul", doc="The matrix product of each pair of matrices.", infer=_matmul_infer, vjp=_matmul_vjp,
-               linear=True, vmap=_matmul_vmap, samples=_matmul_samples),
-        Kernel("addmm", doc="A matrix product times alpha, plus an addend times beta.", params=("alpha", "beta"),
-               infer=_addmm_infer, vjp=_addmm_vjp, jvp=_addmm_jvp, vmap=_addmm_vmap, samples=_addmm_samples),
-        Kernel("gather_mm", doc="Products of matrices picked from two stacks by index.", infer=_gather_infer,
-               vjp=_gather_vjp, linear=True, vmap=_gather_vmap, samples=_gather_samples),
-        Kernel("segmented_mm", doc="One product for each segment of the inner axis.", infer=_segmented_infer,
-               vjp=_segmented_vjp, linear=True, samples=_segmented_samples),
+        Kernel(
+            "matmul",
+            doc="The matrix product of each pair of matrices.",
+            infer=_matmul_infer,
+            vjp=_matmul_vjp,
+            linear=True,
+            vmap=_matmul_vmap,
+            samples=_matmul_samples,
+        ),
+        Kernel(
+            "addmm",
+            doc="A matrix product times alpha, plus an addend times beta.",
+            params=("alpha", "beta"),
+            infer=_addmm_infer,
+            vjp=_addmm_vjp,
+            jvp=_addmm_jvp,
+            vmap=_addmm_vmap,
+            samples=_addmm_samples,
+        ),
+        Kernel(
+            "gather_mm",
+            doc="Products of matrices picked from two stacks by index.",
+            infer=_gather_infer,
+            vjp=_gather_vjp,
+            linear=True,
+            vmap=_gather_vmap,
+            samples=_gather_samples,
+        ),
+        Kernel(
+            "segmented_mm",
+            doc="One product for each segment of the inner axis.",
+            infer=_segmented_infer,
+            vjp=_segmented_vjp,
+            linear=True,
+            samples=_segmented_samples,
+        ),
     ],
 )

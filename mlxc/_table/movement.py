@@ -3,7 +3,7 @@
 All are linear; the vjp of each is its transpose. ``vmap`` rules see the batch on axis 0 of ``x``.
 """
 
-from .rows import Movement, register
+from .rows import Kernel, Movement, register
 
 
 def _unbroadcast(mx, ct, x, *, shape):
@@ -47,6 +47,14 @@ def _strided_vmap(mx, x, *, shape, strides, offset):
     flat = mx.reshape(x, (x.shape[0], -1))
     indices = mx.reshape(_strided_indices(mx, shape, strides, offset), (-1,))
     return mx.reshape(mx.take(flat, indices, axis=1), (x.shape[0],) + shape)
+
+
+def _attach_infer(shapes, dtypes, *, rules):
+    return list(zip(shapes[rules.first:], dtypes[rules.first:]))
+
+
+def _attach_jvp(mx, tangents, outs, *operands, rules):
+    return rules.jvp(mx, tangents, outs, operands)
 
 
 def _inverse(axes):
@@ -118,6 +126,17 @@ ROWS = register(
             params=("index",),
             transpose=lambda mx, ct, x, *, index: ct,  # transforms gather the cotangents of all outputs
             vmap=lambda mx, x, *, index: x,
+        ),
+        Kernel(
+            "attach",
+            doc="The last operands under other rules of differentiation; the first ones are what the rules see.",
+            params=("rules",),
+            infer=_attach_infer,
+            vjp=lambda mx, cts, outs, *operands, rules: rules.vjp(mx, cts, outs, operands),
+            jvp=_attach_jvp,
+            vmap=lambda mx, batched, *operands, rules: rules.vmap(mx, batched, operands),
+            no_kernel="it names its operands; nothing is computed",
+            samples=lambda mx, rng: [],
         ),
     ],
 )

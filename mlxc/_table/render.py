@@ -36,14 +36,14 @@ class Printer:
                 return self.infinity()
             case ast.Name(id=name):
                 return name
-            case ast.UnaryOp(op=op, operand=operand):
+            case ast.UnaryOp(op=op, operand=operand) if type(op) in _SYMBOLS:
                 return self.unary(_SYMBOLS[type(op)], self.visit(operand))
-            case ast.BinOp(op=op, left=left, right=right):
+            case ast.BinOp(op=op, left=left, right=right) if type(op) in _SYMBOLS:
                 symbol = _SYMBOLS[type(op)]
                 if self.is_condition(left):
                     return f"({self.visit(left)} {symbol} {self.visit(right)})"
                 return self.binary(symbol, self.visit(left), self.visit(right))
-            case ast.Compare(left=left, ops=[op], comparators=[right]):
+            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _SYMBOLS:
                 return self.binary(_SYMBOLS[type(op)], self.visit(left), self.visit(right))
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 return self.choose(self.visit(test), self.visit(body), self.visit(orelse))
@@ -144,10 +144,15 @@ LIMITS = {
     ("tan", "f32"): "abs(x) < 1.6e6",
     ("remainder", "f32"): "(abs(x) < abs(y) * 5e8) & (abs(y) < inf)",
 }
-# Values of a scalar second operand for which a loop of its own pays.
+# Values of a scalar second operand for which a loop of its own pays. The square root is not the
+# power 1/2 of -0 and -inf.
 SCALAR_CASES = {
-    ("power", "f32"): {"2": "x * x", "3": "x * x * x", "-1": "1 / x"},
-    ("power", "f64"): {"2": "x * x", "-1": "1 / x"},
+    ("power", "f32"): {
+        "2": "x * x",
+        "3": "x * x * x",
+        "-1": "1 / x",
+        "0.5": "inf if x == -inf else sqrt(x + 0)",
+    },
 }
 # Rows with conditions on one operand alone: were it a scalar, gcc would hold the condition as one
 # truth value and not vectorise the loop. The scalar is spread over a block instead, and the loop

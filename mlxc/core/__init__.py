@@ -11,6 +11,7 @@ from mlxc._graph import HOOKS as _HOOKS
 from mlxc._graph import array
 from mlxc._graph import bind as _bind
 from mlxc._graph import bind_method as _bind_method
+from mlxc._graph import replace as _replace
 from mlxc._graph import to_numpy as _to_numpy
 
 from ._arguments import normalize_axis as _normalize_axis

@@ -1,7 +1,8 @@
 """Convolutions (cross-correlations, as in neural networks), channels last, and their transposes.
 
-Rules: every function here makes one ``conv`` row. Numbers for all spatial axes are given once or one an axis. A
-transposed convolution is the convolution of the input spread by the stride, with the kernel reversed.
+Rules: every function here makes one ``conv`` row. Numbers for all spatial axes are given once or
+one an axis. A transposed convolution is the convolution of the input spread by the stride, with the
+kernel reversed.
 """
 
 from operator import index
@@ -13,21 +14,32 @@ from ._arguments import as_array
 
 
 def _operands(op, x, w):
-    """Both operands in their common dtype, which must be real floating, with fitting numbers of axes."""
+    """Both operands in their common dtype, which must be real floating, with fitting numbers of
+    axes."""
     x, w = as_array(x), as_array(w)
     dtype = mx.result_type(x.dtype, w.dtype)
     if not mx.issubdtype(dtype, mx.floating):
-        raise ValueError(f"[{op}] was given {x.dtype} and {w.dtype}; a real floating type is needed: use astype.")
+        raise ValueError(
+            f"[{op}] was given {x.dtype} and {w.dtype}; a real floating type is needed: use astype."
+        )
     if not 3 <= x.ndim <= 5:
-        raise ValueError(f"[{op}] the input has shape {x.shape}; (batch, 1 to 3 spatial axes, channels) is needed.")
+        raise ValueError(
+            f"[{op}] the input has shape {x.shape}; (batch, 1 to 3 spatial axes, channels) is "
+            "needed."
+        )
     if w.ndim != x.ndim:
-        raise ValueError(f"[{op}] the weights have shape {w.shape} for an input of shape {x.shape}; as many axes needed.")
+        raise ValueError(
+            f"[{op}] the weights have shape {w.shape} for an input of shape {x.shape}; as many "
+            "axes needed."
+        )
     return x.astype(dtype), w.astype(dtype)
 
 
 def _spatial(op, x, count):
     if as_array(x).ndim != count + 2:
-        raise ValueError(f"[{op}] the input has shape {as_array(x).shape}; {count + 2} axes are needed.")
+        raise ValueError(
+            f"[{op}] the input has shape {as_array(x).shape}; {count + 2} axes are needed."
+        )
 
 
 def _each(op, name, value, spatial):
@@ -35,11 +47,15 @@ def _each(op, name, value, spatial):
     try:
         values = [index(v) for v in value] if isinstance(value, (list, tuple)) else [index(value)]
     except TypeError:
-        raise TypeError(f"[{op}] {name} is {value!r}; an int or one int a spatial axis is needed.") from None
+        raise TypeError(
+            f"[{op}] {name} is {value!r}; an int or one int a spatial axis is needed."
+        ) from None
     if len(values) == 1:
         values *= spatial
     if len(values) != spatial:
-        raise ValueError(f"[{op}] {name} is {value!r}: {len(values)} values for {spatial} spatial axes.")
+        raise ValueError(
+            f"[{op}] {name} is {value!r}: {len(values)} values for {spatial} spatial axes."
+        )
     return tuple(values)
 
 
@@ -83,7 +99,17 @@ def _conv_transpose(op, x, w, stride, padding, dilation, output_padding, groups)
 
 
 def conv_general(
-    input, weight, /, stride=1, padding=0, kernel_dilation=1, input_dilation=1, groups=1, flip=False, *, stream=None
+    input,
+    weight,
+    /,
+    stride=1,
+    padding=0,
+    kernel_dilation=1,
+    input_dilation=1,
+    groups=1,
+    flip=False,
+    *,
+    stream=None,
 ):
     """Convolution with everything that can be chosen, over one to three spatial axes.
 
@@ -91,7 +117,8 @@ def conv_general(
         input (array): (n, *size, c), real floating.
         weight (array): (o, *kernel, c / groups).
         stride (int or sequence): step of the kernel.
-        padding (int, sequence or pair of sequences): zeros around the input, in front and behind; negative crops.
+        padding (int, sequence or pair of sequences): zeros around the input, in front and behind;
+            negative crops.
         kernel_dilation (int or sequence): distance of the kernel's taps.
         input_dilation (int or sequence): distance that the input is spread to, with zeros between.
         groups (int): parts that the channels are split into, convolved apart.
@@ -108,7 +135,17 @@ def conv_general(
     >>> mx.conv_general(x, mx.ones((1, 2, 1)), padding=([1], [0])).reshape(-1).tolist()
     [0.0, 1.0, 3.0, 5.0]
     """
-    return _conv("conv_general", input, weight, stride, padding, kernel_dilation, input_dilation, groups, flip)
+    return _conv(
+        "conv_general",
+        input,
+        weight,
+        stride,
+        padding,
+        kernel_dilation,
+        input_dilation,
+        groups,
+        flip,
+    )
 
 
 def conv1d(input, weight, /, stride=1, padding=0, dilation=1, groups=1, *, stream=None):
@@ -189,7 +226,8 @@ def conv3d(input, weight, /, stride=1, padding=0, dilation=1, groups=1, *, strea
 def conv_transpose1d(
     input, weight, /, stride=1, padding=0, dilation=1, output_padding=0, groups=1, *, stream=None
 ):
-    """Transposed convolution over one spatial axis: each input value spreads the kernel over the output.
+    """Transposed convolution over one spatial axis: each input value spreads the kernel over the
+    output.
 
     Args:
         input (array): (n, length, c), real floating.
@@ -201,7 +239,8 @@ def conv_transpose1d(
         groups (int): parts that the channels are split into, convolved apart.
 
     Returns:
-        array: (n, (length - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1, o).
+        array: (n, (length - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding +
+        1, o).
 
     Raises:
         ValueError: shapes that do not fit, or numbers out of range.
@@ -211,13 +250,16 @@ def conv_transpose1d(
     [1.0, 1.0, 1.0, 1.0]
     """
     _spatial("conv_transpose1d", input, 1)
-    return _conv_transpose("conv_transpose1d", input, weight, stride, padding, dilation, output_padding, groups)
+    return _conv_transpose(
+        "conv_transpose1d", input, weight, stride, padding, dilation, output_padding, groups
+    )
 
 
 def conv_transpose2d(
     input, weight, /, stride=1, padding=0, dilation=1, output_padding=0, groups=1, *, stream=None
 ):
-    """Transposed convolution over two spatial axes: each input value spreads the kernel over the output.
+    """Transposed convolution over two spatial axes: each input value spreads the kernel over the
+    output.
 
     Args:
         input (array): (n, height, width, c), real floating.
@@ -239,13 +281,16 @@ def conv_transpose2d(
     [[1.0, 1.0], [1.0, 1.0]]
     """
     _spatial("conv_transpose2d", input, 2)
-    return _conv_transpose("conv_transpose2d", input, weight, stride, padding, dilation, output_padding, groups)
+    return _conv_transpose(
+        "conv_transpose2d", input, weight, stride, padding, dilation, output_padding, groups
+    )
 
 
 def conv_transpose3d(
     input, weight, /, stride=1, padding=0, dilation=1, output_padding=0, groups=1, *, stream=None
 ):
-    """Transposed convolution over three spatial axes: each input value spreads the kernel over the output.
+    """Transposed convolution over three spatial axes: each input value spreads the kernel over the
+    output.
 
     Args:
         input (array): (n, depth, height, width, c), real floating.
@@ -267,7 +312,9 @@ def conv_transpose3d(
     [1.0, 1.0]
     """
     _spatial("conv_transpose3d", input, 3)
-    return _conv_transpose("conv_transpose3d", input, weight, stride, padding, dilation, output_padding, groups)
+    return _conv_transpose(
+        "conv_transpose3d", input, weight, stride, padding, dilation, output_padding, groups
+    )
 
 
 def convolve(a, v, /, mode="full", *, stream=None):
@@ -276,7 +323,8 @@ def convolve(a, v, /, mode="full", *, stream=None):
     Args:
         a (array): (n,), real floating.
         v (array): (m,), not empty.
-        mode (str): "full", all n + m - 1 overlaps; "same", the middle max(n, m); "valid", complete overlaps only.
+        mode (str): "full", all n + m - 1 overlaps; "same", the middle max(n, m); "valid", complete
+            overlaps only.
 
     Returns:
         array: one axis.
@@ -290,7 +338,9 @@ def convolve(a, v, /, mode="full", *, stream=None):
     """
     a, v = as_array(a), as_array(v)
     if a.ndim != 1 or v.ndim != 1:
-        raise ValueError(f"[convolve] was given shapes {a.shape} and {v.shape}; both must have one axis.")
+        raise ValueError(
+            f"[convolve] was given shapes {a.shape} and {v.shape}; both must have one axis."
+        )
     if a.size == 0 or v.size == 0:
         raise ValueError("[convolve] was given an empty sequence; both need at least one element.")
     if a.size < v.size:

@@ -30,8 +30,8 @@ __all__ = [
 _Slice = slice  # the name is taken by the public function below
 
 
-class KeyFault(IndexError, ValueError):
-    """A key that does not fit: what NumPy's users and what MLX's users catch."""
+class IndexingError(IndexError, ValueError):
+    """A key that does not fit: what NumPy's users catch (IndexError), and MLX's (ValueError)."""
 
 
 class _Plan(NamedTuple):
@@ -55,7 +55,7 @@ def _slice_bounds(key, size):
     try:
         start, stop, stride = key.indices(size)
     except TypeError:
-        raise KeyFault(f"[getitem] {key}; slices take integers or None") from None
+        raise IndexingError(f"[getitem] {key}; slices take integers or None") from None
     length = len(range(start, stop, stride))
     return (start, stop, stride, length) if length else (0, 0, 1, 0)
 
@@ -82,12 +82,12 @@ def _classify(key):
     elif hasattr(key, "__index__"):
         return as_int(key)
     else:
-        raise KeyFault(
+        raise IndexingError(
             f"[getitem] a key of type {type(key).__name__}; integers, slices, None, Ellipsis and arrays of "
             f"integers or booleans would be right"
         )
     if not _is_mask(found) and not mx.issubdtype(found.dtype, mx.integer):
-        raise KeyFault(f"[getitem] indices of dtype {found.dtype}; integers or booleans would be right")
+        raise IndexingError(f"[getitem] indices of dtype {found.dtype}; integers or booleans would be right")
     return found
 
 
@@ -107,13 +107,13 @@ def _parts(shape, key):
     parts = [_classify(part) for part in (key if isinstance(key, tuple) else (key,))]
     rest = len(shape) - sum(_consumed(part) for part in parts)
     if rest < 0:
-        raise KeyFault(
+        raise IndexingError(
             f"[getitem] {len(shape) - rest} indices for an array with {len(shape)} axes; "
             f"at most {len(shape)} would be right"
         )
     dots = [k for k, part in enumerate(parts) if part is Ellipsis]
     if len(dots) > 1:
-        raise KeyFault("[getitem] two Ellipses in a key; at most one would be right")
+        raise IndexingError("[getitem] two Ellipses in a key; at most one would be right")
     at = dots[0] if dots else len(parts)
     return parts[:at] + [_Slice(None)] * rest + parts[at + len(dots) :]
 
@@ -131,7 +131,7 @@ def _merge_masks(shape, parts):
         under = shape[axis : axis + width]
         if _is_mask(part):
             if tuple(part.shape) != under:
-                raise KeyFault(
+                raise IndexingError(
                     f"[getitem] a boolean mask of shape {tuple(part.shape)} for axes of shape {under}; "
                     f"they must be equal"
                 )
@@ -215,10 +215,11 @@ def _read_slices(x, plan):
 
 
 def _read(x, plan):
-    x = _read_slices(_reshape(x, plan.merged), plan)
+    out = _read_slices(_reshape(x, plan.merged), plan)
     if plan.axes:
-        x = bind("gather", (_reshape(x, plan.kept), *plan.indices), (plan.axes, plan.lead))
-    return _reshape(x, plan.shape)
+        out = bind("gather", (_reshape(out, plan.kept), *plan.indices), (plan.axes, plan.lead))
+    out = _reshape(out, plan.shape)
+    return array(x) if out is x else out  # a handle of its own: operations in place move handles
 
 
 def getitem(x, key):
@@ -247,7 +248,7 @@ def _nothing(x):
 def _as_value(value, dtype):
     """What is assigned, in the dtype of the array it goes into."""
     if isinstance(value, (int, float)) and mx.issubdtype(dtype, mx.floating):
-        return as_array(value, dtype)  # float64 keeps all digits
+        return array(value, dtype)  # float64 keeps all digits
     value = as_array(value)
     return value if value.dtype == dtype else value.astype(dtype)
 
@@ -301,7 +302,7 @@ def setitem(x, key, value):
     """The array that ``x[key] = value`` leaves in ``x``."""
     value = _as_value(value, x.dtype)
     if isinstance(key, (bool, np.bool_)):
-        return mx.broadcast_to(_fit(value, x.shape), x.shape) if key else x
+        return _fit(value, x.shape) if key else x
     if isinstance(key, (array, np.ndarray, list)):
         part = _classify(key)
         if _is_mask(part):
@@ -321,6 +322,7 @@ class ArrayAt:
     """
 
     __slots__ = ("_array", "_key", "_keyed")
+    __module__ = "mlxc.core"
 
     def __init__(self, array):
         self._array, self._key, self._keyed = array, None, False
@@ -334,7 +336,7 @@ class ArrayAt:
         if not self._keyed:
             raise ValueError(f"[at] no indices; x.at[indices].{mode}(value) would be right")
         if isinstance(self._key, (bool, np.bool_)):
-            raise KeyFault("[at] a boolean as a key; integers, slices and masks would be right")
+            raise IndexingError("[at] a boolean as a key; integers, slices and masks would be right")
         return _write(x, _plan(x.shape, self._key, integers_index=True), value, mode)
 
     def _combine(self, value, mode):

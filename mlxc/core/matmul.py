@@ -1,8 +1,10 @@
-"""Matrix products and what is built from them: inner, outer and tensor products, einsum, Kronecker products.
+"""Matrix products and what is built from them: inner, outer and tensor products, einsum, Kronecker
+products.
 
-Rules: a vector becomes a matrix here and its axis is taken away again here; leading axes broadcast by strides of 0;
-a stack of matrices times one matrix is one tall product. ``matmul`` and ``addmm`` refuse integers as MLX does; the
-functions above them also take integers, which are multiplied exactly modulo a power of two.
+Rules: a vector becomes a matrix here and its axis is taken away again here; leading axes broadcast
+by strides of 0; a stack of matrices times one matrix is one tall product. ``matmul`` and ``addmm``
+refuse integers as MLX does; the functions above them also take integers, which are multiplied
+exactly modulo a power of two.
 """
 
 from math import prod
@@ -15,7 +17,8 @@ from ._arguments import as_array, normalize_axis
 
 
 def _promote(op, arrays, kind):
-    """All arrays in their common dtype, which must be of a kind ("inexact", or "floating": real)."""
+    """All arrays in their common dtype, which must be of a kind ("inexact", or "floating":
+    real)."""
     dtype = arrays[0].dtype
     for x in arrays[1:]:
         if x.dtype != dtype:
@@ -23,16 +26,22 @@ def _promote(op, arrays, kind):
     if not mx.issubdtype(dtype, mx.inexact if kind == "inexact" else mx.floating):
         given = ", ".join(str(x.dtype) for x in arrays)
         wanted = "floating or complex" if kind == "inexact" else "real floating"
-        raise ValueError(f"[{op}] was given {given}; their common type must be {wanted}: convert with astype first.")
+        raise ValueError(
+            f"[{op}] was given {given}; their common type must be {wanted}: convert with astype "
+            "first."
+        )
     return [x if x.dtype == dtype else x.astype(dtype) for x in arrays]
 
 
 def _check_inner(op, a, b):
     if a.ndim == 0 or b.ndim == 0:
-        raise ValueError(f"[{op}] was given shapes {a.shape} and {b.shape}; each needs at least one axis.")
+        raise ValueError(
+            f"[{op}] was given shapes {a.shape} and {b.shape}; each needs at least one axis."
+        )
     if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ValueError(
-            f"[{op}] inner sizes differ: {a.shape} @ {b.shape}; the last axis of the first must equal the "
+            f"[{op}] inner sizes differ: {a.shape} @ {b.shape}; the last axis of the first must "
+            "equal the "
             f"second-to-last of the second."
         )
 
@@ -43,7 +52,9 @@ def _common_shape(op, *shapes):
     for axis in range(-max(map(len, shapes)), 0):
         sizes = {s[axis] for s in shapes if len(s) >= -axis} - {1}
         if len(sizes) > 1:
-            raise ValueError(f"[{op}] shapes {', '.join(map(str, shapes))} do not broadcast to a common one.")
+            raise ValueError(
+                f"[{op}] shapes {', '.join(map(str, shapes))} do not broadcast to a common one."
+            )
         out.append(sizes.pop() if sizes else 1)
     return tuple(out)
 
@@ -89,7 +100,8 @@ def _any_product(op, a, b):
 
 
 def matmul(a, b, /, *, stream=None):
-    """Matrix product; leading axes broadcast, and a vector counts as one row (first) or one column (second).
+    """Matrix product; leading axes broadcast, and a vector counts as one row (first) or one column
+    (second).
 
     Args:
         a (array): (..., m, k) or (k,), floating or complex (or integer beside such a type).
@@ -99,7 +111,8 @@ def matmul(a, b, /, *, stream=None):
         array: (..., m, n) in the promoted dtype, without the axes that a vector did not have.
 
     Raises:
-        ValueError: no axes; inner sizes that differ; leading axes that do not broadcast; integers alone.
+        ValueError: no axes; inner sizes that differ; leading axes that do not broadcast; integers
+        alone.
 
     >>> import mlxc.core as mx
     >>> mx.matmul(mx.array([[1.0, 2.0], [3.0, 4.0]]), mx.array([1.0, 1.0])).tolist()
@@ -136,7 +149,9 @@ def addmm(c, a, b, /, alpha=1.0, beta=1.0, *, stream=None):
     a2, b2 = _stacks("addmm", a2, b2)
     shape = (*a2.shape[:-2], *a.shape[-2:-1], *b.shape[-1:][: b.ndim - 1])
     if _common_shape("addmm", c.shape, shape) != shape:
-        raise ValueError(f"[addmm] c of shape {c.shape} does not broadcast to the product's shape {shape}.")
+        raise ValueError(
+            f"[addmm] c of shape {c.shape} does not broadcast to the product's shape {shape}."
+        )
     c = _broadcast(c, shape)
     if b.ndim == 1:
         c = mx.expand_dims(c, -1)
@@ -167,7 +182,9 @@ def inner(a, b, /, *, stream=None):
     if a.ndim == 0 or b.ndim == 0:
         return mx.multiply(a, b)
     if a.shape[-1] != b.shape[-1]:
-        raise ValueError(f"[inner] last axes differ: {a.shape} and {b.shape}; they must have the same size.")
+        raise ValueError(
+            f"[inner] last axes differ: {a.shape} and {b.shape}; they must have the same size."
+        )
     return tensordot(a, b, axes=[[-1], [-1]])
 
 
@@ -200,9 +217,13 @@ def _contracted(op, a, b, axes):
     try:
         left, right = (list(x) for x in axes)
     except TypeError:
-        raise TypeError(f"[{op}] axes is {axes!r}; an int or two sequences of ints are needed.") from None
+        raise TypeError(
+            f"[{op}] axes is {axes!r}; an int or two sequences of ints are needed."
+        ) from None
     if len(left) != len(right):
-        raise ValueError(f"[{op}] {len(left)} axes of a meet {len(right)} of b; they must be as many.")
+        raise ValueError(
+            f"[{op}] {len(left)} axes of a meet {len(right)} of b; they must be as many."
+        )
     left = [normalize_axis(op, axis, a.ndim) for axis in left]
     right = [normalize_axis(op, axis, b.ndim) for axis in right]
     if len(set(left)) != len(left) or len(set(right)) != len(right):
@@ -216,7 +237,8 @@ def tensordot(a, b, /, axes=2, *, stream=None):
     Args:
         a (array): any shape.
         b (array): any shape.
-        axes (int or two sequences of ints): how many last axes of a meet first axes of b, or which meet which.
+        axes (int or two sequences of ints): how many last axes of a meet first axes of b, or which
+            meet which.
 
     Returns:
         array: the other axes of a, then those of b.
@@ -232,7 +254,9 @@ def tensordot(a, b, /, axes=2, *, stream=None):
     left, right = _contracted("tensordot", a, b, axes)
     sizes = [a.shape[axis] for axis in left]
     if sizes != [b.shape[axis] for axis in right]:
-        raise ValueError(f"[tensordot] axes {left} of {a.shape} and {right} of {b.shape} differ in size.")
+        raise ValueError(
+            f"[tensordot] axes {left} of {a.shape} and {right} of {b.shape} differ in size."
+        )
     rows = [axis for axis in range(a.ndim) if axis not in left]
     columns = [axis for axis in range(b.ndim) if axis not in right]
     shape = [a.shape[axis] for axis in rows] + [b.shape[axis] for axis in columns]
@@ -284,10 +308,12 @@ def _contract(x, xl, y, yl, out, sizes):
 
 
 def einsum(subscripts, *operands, stream=None):
-    """Einstein summation: axes that share a letter are multiplied, letters that the output lacks are summed.
+    """Einstein summation: axes that share a letter are multiplied, letters that the output lacks
+    are summed.
 
     Args:
-        subscripts (str): such as ``"ij,jk->ik"``; ``...`` stands for axes that broadcast; without ``->`` the output
+        subscripts (str): such as ``"ij,jk->ik"``; ``...`` stands for axes that broadcast; without
+            ``->`` the output
             has the letters that occur once, sorted.
         *operands (array): as many as there are terms.
 
@@ -332,7 +358,8 @@ def einsum_path(subscripts, *operands):
         *operands (array): of which only the shapes are looked at.
 
     Returns:
-        tuple(list(tuple(int, int)), str): pairs of positions, each result joining the end of the list, and a table
+        tuple(list(tuple(int, int)), str): pairs of positions, each result joining the end of the
+        list, and a table
         of costs.
 
     Raises:
@@ -390,11 +417,16 @@ def vecdot(a, b, /, *, axis=-1, stream=None):
     """
     a, b = as_array(a), as_array(b)
     if a.ndim == 0 or b.ndim == 0:
-        raise ValueError(f"[vecdot] was given shapes {a.shape} and {b.shape}; each needs at least one axis.")
+        raise ValueError(
+            f"[vecdot] was given shapes {a.shape} and {b.shape}; each needs at least one axis."
+        )
     a = mx.moveaxis(a, normalize_axis("vecdot", axis, a.ndim), -1)
     b = mx.moveaxis(b, normalize_axis("vecdot", axis, b.ndim), -1)
     if a.shape[-1] != b.shape[-1]:
-        raise ValueError(f"[vecdot] vectors have {a.shape[-1]} and {b.shape[-1]} elements; they must have as many.")
+        raise ValueError(
+            f"[vecdot] vectors have {a.shape[-1]} and {b.shape[-1]} elements; they must have as "
+            "many."
+        )
     if a.dtype == mx.complex64:
         a = mx.conj(a)
     return mx.sum(mx.multiply(a, b), -1)
@@ -408,7 +440,9 @@ def _masked(x, mask, block):
     grid = tuple((size + block - 1) // block for size in x.shape[-2:])
     shape = _common_shape("block_masked_mm", mask.shape, (*x.shape[:-2], *grid))
     if shape[-2:] != grid:
-        raise ValueError(f"[block_masked_mm] a mask of shape {mask.shape} does not fit a grid of {grid} blocks.")
+        raise ValueError(
+            f"[block_masked_mm] a mask of shape {mask.shape} does not fit a grid of {grid} blocks."
+        )
     mask = mx.expand_dims(_broadcast(mask, shape), (-1, -3))
     mask = mx.broadcast_to(mask, (*shape[:-2], grid[0], block, grid[1], block))
     mask = mx.reshape(mask, (*shape[:-2], grid[0] * block, grid[1] * block))
@@ -418,14 +452,17 @@ def _masked(x, mask, block):
     return mx.multiply(x, mask.astype(x.dtype))
 
 
-def block_masked_mm(a, b, /, block_size=64, mask_out=None, mask_lhs=None, mask_rhs=None, *, stream=None):
+def block_masked_mm(
+    a, b, /, block_size=64, mask_out=None, mask_lhs=None, mask_rhs=None, *, stream=None
+):
     """Matrix product of which square blocks of the operands or of the result are masked.
 
     Args:
         a (array): (..., m, k), real floating.
         b (array): (..., k, n).
         block_size (int): rows and columns of a block.
-        mask_out (array): (..., ceil(m / block_size), ceil(n / block_size)); bool keeps or drops, numbers multiply.
+        mask_out (array): (..., ceil(m / block_size), ceil(n / block_size)); bool keeps or drops,
+            numbers multiply.
         mask_lhs (array): the same for a.
         mask_rhs (array): the same for b.
 
@@ -436,21 +473,29 @@ def block_masked_mm(a, b, /, block_size=64, mask_out=None, mask_lhs=None, mask_r
         ValueError: shapes that do not fit, or a dtype that is not floating.
 
     >>> import mlxc.core as mx
-    >>> out = mx.block_masked_mm(mx.ones((2, 2)), mx.ones((2, 2)), 1, mx.array([[True, False], [False, True]]))
+    >>> out = mx.block_masked_mm(mx.ones((2, 2)), mx.ones((2, 2)), 1, mx.array([[True, False],
+    [False, True]]))
     >>> out.tolist()
     [[2.0, 0.0], [0.0, 2.0]]
     """
     a, b = _promote("block_masked_mm", (as_array(a), as_array(b)), "inexact")
     if block_size < 1:
-        raise ValueError(f"[block_masked_mm] block_size is {block_size}; blocks have at least one row.")
+        raise ValueError(
+            f"[block_masked_mm] block_size is {block_size}; blocks have at least one row."
+        )
     if a.ndim < 2 or b.ndim < 2:
-        raise ValueError(f"[block_masked_mm] was given shapes {a.shape} and {b.shape}; both must be matrices.")
-    product = _product("block_masked_mm", _masked(a, mask_lhs, block_size), _masked(b, mask_rhs, block_size))
+        raise ValueError(
+            f"[block_masked_mm] was given shapes {a.shape} and {b.shape}; both must be matrices."
+        )
+    product = _product(
+        "block_masked_mm", _masked(a, mask_lhs, block_size), _masked(b, mask_rhs, block_size)
+    )
     return _masked(product, mask_out, block_size)
 
 
 def _index(op, given, stack):
-    """Flat indices into a stack of matrices as int64; by default each matrix once, in the stack's shape."""
+    """Flat indices into a stack of matrices as int64; by default each matrix once, in the stack's
+    shape."""
     if given is None:
         lead = tuple(stack.shape[:-2])
         return mx.reshape(mx.arange(prod(lead), dtype=mx.int64), lead)
@@ -466,7 +511,8 @@ def gather_mm(a, b, /, lhs_indices=None, rhs_indices=None, *, sorted_indices=Fal
     Args:
         a (array): (..., m, k), real floating.
         b (array): (..., k, n).
-        lhs_indices (array): which matrices of a, counted over its leading axes row by row; all, if None.
+        lhs_indices (array): which matrices of a, counted over its leading axes row by row; all, if
+            None.
         rhs_indices (array): which of b; broadcast against lhs_indices.
         sorted_indices (bool): accepted for MLX's sake; the result does not depend on it.
 
@@ -474,7 +520,8 @@ def gather_mm(a, b, /, lhs_indices=None, rhs_indices=None, *, sorted_indices=Fal
         array: (*indices.shape, m, n).
 
     Raises:
-        ValueError: shapes or dtypes that do not fit. IndexError: an index out of bounds, when evaluated.
+        ValueError: shapes or dtypes that do not fit. IndexError: an index out of bounds, when
+        evaluated.
 
     >>> import mlxc.core as mx
     >>> b = mx.array([[[1.0]], [[2.0]], [[3.0]]])
@@ -509,7 +556,8 @@ def segmented_mm(a, b, /, segments, *, stream=None):
         array: (..., m, n).
 
     Raises:
-        ValueError: shapes or dtypes that do not fit. IndexError: a segment out of bounds, when evaluated.
+        ValueError: shapes or dtypes that do not fit. IndexError: a segment out of bounds, when
+        evaluated.
 
     >>> import mlxc.core as mx
     >>> mx.segmented_mm(mx.ones((1, 4)), mx.ones((4, 1)), mx.array([[0, 1], [1, 4]])).tolist()
@@ -518,8 +566,12 @@ def segmented_mm(a, b, /, segments, *, stream=None):
     a, b = _promote("segmented_mm", (as_array(a), as_array(b)), "floating")
     segments = as_array(segments)
     if a.ndim != 2 or b.ndim != 2:
-        raise ValueError(f"[segmented_mm] was given shapes {a.shape} and {b.shape}; both must have two axes.")
+        raise ValueError(
+            f"[segmented_mm] was given shapes {a.shape} and {b.shape}; both must have two axes."
+        )
     if segments.ndim == 0 or segments.shape[-1] != 2:
-        raise ValueError(f"[segmented_mm] segments have shape {segments.shape}; (..., 2) is needed.")
+        raise ValueError(
+            f"[segmented_mm] segments have shape {segments.shape}; (..., 2) is needed."
+        )
     _check_inner("segmented_mm", a, b)
     return bind("segmented_mm", (a, b, _index("segmented_mm", segments, a)), ())

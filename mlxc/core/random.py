@@ -523,7 +523,7 @@ def _shape(name, shape):
 
 
 def _axis(name, axis, ndim):
-    """An axis counted from the front; IndexError, as MLX raises here, where there is no such axis."""
+    """An axis counted from the front; IndexError, as in MLX, where there is no such axis."""
     if not -ndim <= axis < ndim:
         raise IndexError(
             f"[{name}] axis {axis} of an array of {ndim} dimensions; "

@@ -62,7 +62,7 @@ def cosine_decay(init, decay_steps, end=0.0):
         ValueError: when ``decay_steps`` is below one.
 
     Example:
-        >>> cosine_decay(1.0, 10)(5).item()
+        >>> round(cosine_decay(1.0, 10)(5).item(), 4)
         0.5
     """
     if decay_steps <= 0:

@@ -2,11 +2,8 @@
 
 from mlxc import core
 
-from . import functions
-from .functions import grad, jvp, value_and_grad, vjp, vmap
+from . import attached, compiled, functions
 
-for _module in (functions,):
+for _module in (functions, attached, compiled):
     for _name in _module.__all__:
         setattr(core, _name, getattr(_module, _name))
-
-__all__ = ["grad", "jvp", "value_and_grad", "vjp", "vmap"]

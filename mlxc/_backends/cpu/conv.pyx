@@ -1,7 +1,8 @@
 """Launchers of convolutions: an image read as a matrix, times the weights, by the product kernels.
 
-Rules: operands are row-major, channels last. Each group of channels is one product, except where every channel is a
-group of its own (depthwise), which has its own loop. A 1 x 1 convolution is a plain product and nothing is gathered.
+Rules: operands are row-major, channels last. Each group of channels is one product, except where
+every channel is a group of its own (depthwise), which has its own loop. A 1 x 1 convolution is a
+plain product and nothing is gathered.
 """
 
 from libc.string cimport memset
@@ -32,8 +33,10 @@ cdef int set_axes(Py_ssize_t* to, object values, Py_ssize_t missing) except -1:
     return 0
 
 
-cdef int set_image(Image* image, View* x, View* y, object kernel_size, object params, int which) except -1:
-    """The image x as a convolution with result shape y reads it; which: 0 float64's packers, else float32's."""
+cdef int set_image(Image* image, View* x, View* y, object kernel_size, object params,
+        int which) except -1:
+    """The image x as a convolution with result shape y reads it; which: 0 float64's packers, else
+    float32's."""
     stride, low, high, kernel_dilation, input_dilation, groups, flip = params
     cdef int spatial = x.ndim - 2
     word = "f64" if which == 0 else "f32"
@@ -59,14 +62,15 @@ cdef bint is_plain(const Image* image) noexcept nogil:
     """Whether rows of the matrix are the image's pixels as they lie in memory."""
     cdef int axis
     for axis in range(3):
-        if image.kernel[axis] != 1 or image.stride[axis] != 1 or image.gap[axis] != 1 or image.low[axis] != 0:
+        if image.kernel[axis] != 1 or image.stride[axis] != 1 or image.gap[axis] != 1:
             return False
-        if image.out[axis] != image.size[axis]:
+        if image.low[axis] != 0 or image.out[axis] != image.size[axis]:
             return False
     return True
 
 
-cdef int run_groups(Product* g, const Family* f, Image* image, Py_ssize_t groups, const Py_ssize_t* step) except -1:
+cdef int run_groups(Product* g, const Family* f, Image* image, Py_ssize_t groups,
+        const Py_ssize_t* step) except -1:
     """One product a group; step: bytes from group to group in a, b, out and the image."""
     cdef Py_ssize_t group
     cdef Product one
@@ -107,7 +111,8 @@ cdef int launch_conv(View* ins, int nin, View* outs, int nout, object params) ex
     if y.size == 0:
         return 0
     f = family("conv", y.dtype)
-    set_image(&image, x, y, [w.shape[k] for k in range(1, w.ndim - 1)], params, 0 if y.dtype == FLOAT64 else 1)
+    set_image(&image, x, y, [w.shape[k] for k in range(1, w.ndim - 1)], params,
+        0 if y.dtype == FLOAT64 else 1)
     if groups == image.pixel and groups > 1 and w.size > 0:
         return run_depthwise(&image, x, w, y, False)
     for k in range(1, w.ndim - 1):
@@ -130,7 +135,8 @@ cdef int launch_conv(View* ins, int nin, View* outs, int nout, object params) ex
 
 
 cdef int launch_weight_gradient(View* ins, int nin, View* outs, int nout, object params) except -1:
-    """ins: image, gradient of the result (n, *out, o); outs: gradient of the weights (o, *kernel, c / groups)."""
+    """ins: image, gradient of the result (n, *out, o); outs: gradient of the weights (o, *kernel, c
+    / groups)."""
     cdef View* x = &ins[0]
     cdef View* y = &ins[1]
     cdef View* w = &outs[0]
@@ -143,7 +149,8 @@ cdef int launch_weight_gradient(View* ins, int nin, View* outs, int nout, object
     if w.size == 0:
         return 0
     f = family("conv", w.dtype)
-    set_image(&image, x, y, [w.shape[k] for k in range(1, w.ndim - 1)], params[:7], 0 if w.dtype == FLOAT64 else 1)
+    set_image(&image, x, y, [w.shape[k] for k in range(1, w.ndim - 1)], params[:7],
+        0 if w.dtype == FLOAT64 else 1)
     if groups == image.pixel and groups > 1 and y.size > 0:
         return run_depthwise(&image, x, w, y, True)
     memset(&g, 0, sizeof(Product))
@@ -185,8 +192,10 @@ cdef void convert(Conversion* c) noexcept nogil:
     par(convert_piece, c, (c.n + 65535) // 65536)
 
 
-cdef void order_weights(View* w, char* ordered, Image* image, fetch_fn fetch, store_fn store) noexcept nogil:
-    """(channel, multiple, tap), as stored, to or from (multiple, tap, channel) in the compute type: from, if store."""
+cdef void order_weights(View* w, char* ordered, Image* image, fetch_fn fetch,
+        store_fn store) noexcept nogil:
+    """(channel, multiple, tap), as stored, to or from (multiple, tap, channel) in the compute type:
+    from, if store."""
     cdef Py_ssize_t channels = image.pixel, multiplier = image.multiplier, j, tap, c
     cdef Py_ssize_t taps = w.size // (channels * multiplier), size = 8 if w.itemsize == 8 else 4
     cdef int form = form_of(w.dtype)
@@ -208,7 +217,8 @@ cdef void order_weights(View* w, char* ordered, Image* image, fetch_fn fetch, st
 
 
 cdef int run_depthwise(Image* image, View* x, View* w, View* y, bint gradient) except -1:
-    """Every channel a group: y of x and w, or w of x and y. Scratch holds the weights in order and wide copies."""
+    """Every channel a group: y of x and w, or w of x and y. Scratch holds the weights in order and
+    wide copies."""
     cdef bint narrow = form_of(y.dtype) != OWN
     cdef Py_ssize_t x_at = (w.size * max(4, w.itemsize) + 63) // 64 * 64
     cdef Py_ssize_t y_at = x_at + ((x.size * 4 + 63) // 64 * 64 if narrow else 0)

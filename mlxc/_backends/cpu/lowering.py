@@ -9,6 +9,7 @@ wrapped after each operation; half floats stay float32 between instructions, and
 from mlxc._table import load_rows
 from mlxc._table.dtypes import COMPUTE_SIZE, DTYPES
 
+from . import macros
 from .kernels import TABLE
 
 SINGLE, COLUMN, FULL = range(3)
@@ -257,7 +258,41 @@ class Lowering:
         else:
             self.emit(COPY, "", (reg, target), shape, fact.size)
 
+    def lower_macro(self, k):
+        _, name, _, operands = self.values[k]
+        regs = [self.reg_of[i] for i in operands]
+        shape = max(self.shapes[reg] for reg in regs)
+        layout = name.rsplit("_", 1)[1]
+        regs = [self.grow(reg, shape) if letter == "v" else reg for reg, letter in zip(regs, layout)]
+        out = self.register(shape, COMPUTE_SIZE["f32"])
+        self.emit(LOOP, name, (*regs, out), shape)
+        self.reg_of[k] = out
+        self.types[k] = "f32"
+
     # ---- the whole
+
+    def value_shapes(self, position):
+        """SINGLE, COLUMN or FULL of every value, before any register exists."""
+        shapes = []
+        for k, value in enumerate(self.program.values):
+            if value[0] == "load":
+                shapes.append(self.stream_shape(position[k]))
+            elif value[0] == "reduce":
+                shapes.append(COLUMN)
+            else:
+                shapes.append(max(shapes[i] for i in macros.operands_of(value)))
+        return shapes
+
+    def with_macros(self, position):
+        """The program's values, groups that a macro kernel computes replaced by it, and which are needed."""
+        values = self.program.values
+        if not macros.ENABLED:
+            return values, [True] * len(values)
+        single = [
+            shape == SINGLE or (shape == COLUMN and self.tile_rows == 1) for shape in self.value_shapes(position)
+        ]
+        outputs = [output[0] for output in self.program.outputs]
+        return macros.Matcher(values, outputs, single).rewrite()
 
     def estimate_live(self):
         """How many full registers are alive at once, roughly."""
@@ -282,8 +317,13 @@ class Lowering:
         """Lower everything; ``result`` names the value that a reduction driver folds itself."""
         self.choose_tile(self.estimate_live())
         position = {k: p for p, k in enumerate(self.loads)}
-        for k, value in enumerate(self.program.values):
-            if value[0] == "load":
+        self.values, needed = self.with_macros(position)
+        for k, value in enumerate(self.values):
+            if not needed[k]:
+                continue
+            if value[0] == "macro":
+                self.lower_macro(k)
+            elif value[0] == "load":
                 self.lower_load(k, position[k])
             elif value[0] == "op":
                 self.lower_op(k)

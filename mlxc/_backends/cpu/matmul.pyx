@@ -1,8 +1,9 @@
 """Launchers of matrix products: views to products, batches to the pool.
 
-Rules: how work is split follows from sizes alone. A batch of small products is spread over the pool item by item, each
-worker with its own scratch; a large product is spread by the units of its kernels. Operands are never copied: the
-kernels read any strides, and a batch stride of 0 is a broadcast operand.
+Rules: how work is split follows from sizes alone. A batch of small products is spread over the pool
+item by item, each worker with its own scratch; a large product is spread by the units of its
+kernels. Operands are never copied: the kernels read any strides, and a batch stride of 0 is a
+broadcast operand.
 """
 
 from libc.string cimport memset
@@ -44,7 +45,8 @@ cdef Family* family(str op, int dtype) except NULL:
     cdef Family* f
     if which < 0:
         raise TypeError(
-            f"[{op}] there are no products of {DTYPES[dtype].name}; convert the operands to int32 or float32 first."
+            f"[{op}] there are no products of {DTYPES[dtype].name}; convert the operands to int32 "
+            "or float32 first."
         )
     f = &FAMILIES[which]
     if not RESOLVED[which]:
@@ -327,7 +329,8 @@ cdef int launch_segmented_mm(View* ins, int nin, View* outs, int nout, object pa
                 start = stop = 0
             if start < 0 or stop > k:
                 raise IndexError(
-                    f"[segmented_mm] segment {item} is [{start}, {stop}), beyond the inner axis of {k}."
+                    f"[segmented_mm] segment {item} is [{start}, {stop}), beyond the inner axis "
+                    f"of {k}."
                 )
             longest = max(longest, stop - start)
             batch.at[5 * item] = start * g.a_col

@@ -32,6 +32,11 @@ cdef enum:
     PART_SIZE = 65536        # elements a partial result is worth
 
 
+cdef Py_ssize_t ceil_div(Py_ssize_t total, Py_ssize_t piece) noexcept nogil:
+    """How many pieces cover a total; an empty piece counts as one."""
+    return (total + piece - 1) // piece if piece > 0 else 0
+
+
 cdef struct MapJob:
     TileCode* tiles
     Py_ssize_t row_tiles
@@ -56,8 +61,8 @@ cdef class MapProgram(Executable):
         self.code = &self.tiles.c
         if DEBUG >= 4:
             print(lowering.describe())
-        self.row_tiles = -(-self.code.rows // self.code.tile_rows)
-        self.column_tiles = -(-self.code.columns // self.code.tile_columns)
+        self.row_tiles = ceil_div(self.code.rows, self.code.tile_rows)
+        self.column_tiles = ceil_div(self.code.columns, self.code.tile_columns)
         self.work = program.work
 
     cdef int run(self, char** slots) noexcept nogil:
@@ -215,7 +220,7 @@ cdef class ReduceProgram(Executable):
             self.r.add = <cols_fn>kernel(f"{name}_{compute}_cols")
             self.r.width = tiles.columns
         tiles.tile_rows = min(tiles.tile_rows, max(self.r.reduced, 1))
-        self.r.column_tiles = -(-tiles.columns // tiles.tile_columns)
+        self.r.column_tiles = ceil_div(tiles.columns, tiles.tile_columns)
         self.r.column_jobs = 1 if self.r.by_rows else self.r.column_tiles
         total = self.r.reduced * tiles.columns if self.r.by_rows else self.r.reduced
         units = self.r.kept * (1 if self.r.by_rows else self.r.column_tiles)

@@ -193,7 +193,7 @@ def hardswish(x):
     """``x · min(max(x + 3, 0), 6) / 6`` (Howard et al., "MobileNetV3", 2019, sec. 5.2).
 
     Example:
-        >>> hardswish(mx.array([-3.0, 3.0])).tolist()
+        >>> hardswish(mx.array([0.0, 3.0])).tolist()
         [0.0, 3.0]
     """
     return x * mx.minimum(mx.maximum(x + 3, 0), 6) / 6

@@ -1,0 +1,106 @@
+"""Finds groups of a program's values that one macro kernel computes in a single pass.
+
+The patterns stand in ``_table/fused.py``. A match replaces its last value; what only the match used is left out.
+Absorbed values must have no other reader. ``MLXC_MACROS=0`` turns all of it off.
+"""
+
+import ast
+import os
+
+from mlxc._table import load_rows
+from mlxc._table.dtypes import DTYPES
+from mlxc._table.fused import MACROS, SCALARS
+
+from .kernels import TABLE
+
+ENABLED = os.environ.get("MLXC_MACROS", "1") != "0"
+ROWS = load_rows()
+COMMUTATIVE = {row.name for row in ROWS if getattr(row, "commutative", False)}
+
+
+def _parse(node):
+    """A pattern as nested (row name, children) tuples; leaves are names."""
+    if isinstance(node, ast.Call):
+        return node.func.id, tuple(_parse(argument) for argument in node.args)
+    return node.id
+
+
+PATTERNS = {}
+for _macro in MACROS:
+    if _macro.kernel in TABLE:
+        _tree = _parse(ast.parse(_macro.pattern, mode="eval").body)
+        PATTERNS.setdefault(_tree[0], []).append((_macro, _tree))
+
+
+def operands_of(value):
+    """Indices of the values that a value reads."""
+    if value[0] in ("op", "macro"):
+        return value[3]
+    return (value[3],) if value[0] in ("cast", "reduce") else ()
+
+
+class Matcher:
+    """One program's values against all patterns. ``single`` says of an index whether one value serves the tile."""
+
+    def __init__(self, values, outputs, single):
+        self.values = values
+        self.single = single
+        self.readers = [0] * len(values)
+        for value in values:
+            for operand in operands_of(value):
+                self.readers[operand] += 1
+        for index in outputs:
+            self.readers[index] += 2   # must be computed by itself
+
+    def name(self, index):
+        """The row of a float32 elementwise value, "cast" of a cast from bool, or None."""
+        value = self.values[index]
+        if value[0] == "op":
+            row = ROWS[value[1]]
+            if DTYPES[value[2]].compute == "f32":
+                return row.name
+        elif value[0] == "cast" and DTYPES[value[1]].compute == "b8" and DTYPES[value[2]].compute == "f32":
+            return "cast"
+        return None
+
+    def match(self, tree, index, bound, root=False):
+        """Bindings of the pattern's leaves if the value at index matches, else None."""
+        if isinstance(tree, str):
+            if tree in bound:
+                return bound if bound[tree] == index else None
+            if (tree in SCALARS) != self.single[index]:
+                return None
+            return {**bound, tree: index}
+        name, children = tree
+        if self.name(index) != name or (not root and self.readers[index] != 1):
+            return None
+        given = operands_of(self.values[index])
+        orders = [given, given[::-1]] if name in COMMUTATIVE and len(given) == 2 else [given]
+        for order in orders:
+            result = bound
+            for child, operand in zip(children, order):
+                result = self.match(child, operand, result)
+                if result is None:
+                    break
+            if result is not None:
+                return result
+        return None
+
+    def rewrite(self):
+        """The values with matches replaced by ("macro", kernel, dtype, operands), and which are still needed."""
+        values = list(self.values)
+        needed = [False] * len(values)
+        for index in range(len(values) - 1, -1, -1):
+            if self.readers[index] >= 2 or values[index][0] == "reduce":
+                needed[index] = True
+            if not needed[index]:
+                continue
+            for macro, tree in PATTERNS.get(self.name(index), ()):
+                bound = None if self.single[index] else self.match(tree, index, {}, root=True)
+                if bound is not None:
+                    arguments = tuple(bound[a] for a in macro.args.split())
+                    values[index] = ("macro", macro.kernel, values[index][2], arguments)
+                    break
+            for operand in operands_of(values[index]):
+                needed[operand] = True
+        return values, needed
