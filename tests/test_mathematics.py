@@ -98,7 +98,7 @@ DOMAINS = dict(
     tanh=(-10, 10), sigmoid=(-104, 90), erf=(-4, 4), sin=(-1e5, 1e5), cos=(-1e5, 1e5),
     tan=(-1e5, 1e5), sinh=(-89, 89), cosh=(-89, 89),
 )  # fmt: skip
-# The largest error found over 1e7 arguments, rounded up to a tenth. 1.1 of tan is the C library's.
+# The largest error found over six million arguments, rounded up. 1.1 of tan is the C library's.
 BOUNDS = dict(
     exp=1.0, expm1=1.5, log=0.8, log2=0.6, log10=0.6, log1p=0.6, tanh=2.4, sigmoid=2.4, erf=1.5,
     sin=1.6, cos=1.6, tan=1.1, sinh=0.6, cosh=0.6, arcsin=0.6, arccos=0.6, arctan=0.6, arcsinh=0.6,
@@ -262,7 +262,7 @@ def test_powers_with_a_frequent_scalar_exponent_equal_powers(isa):
     x[:4] = [0.0, -0.0, INF, -INF]
     for exponent in (2, 3, -1, 0.5, 2.5, 7):
         s = np.array([exponent], np.float32)
-        got, expected = run(isa, "power_f32_vs", x, s), x.astype(np.float64) ** exponent
+        got, expected = run(isa, "power_f32_vs", x, s), exact("power", x, np.full_like(x, exponent))
         assert ulps(got, expected).max() <= 1.6, exponent
         assert (np.signbit(got) == np.signbit(expected))[:4].all(), exponent
 
@@ -444,7 +444,7 @@ def test_half_floats_widen_exactly_and_narrow_to_the_nearest(isa, short, dtype):
 
 LAST = {bits: 2**bits - 1 for bits in (31, 32, 63, 64)}
 TO_INTEGERS = dict(
-    i32=[(-1.5, -1), (2.0**31, LAST[31]), (-3e9, -(2**31)), (INF, LAST[31]), (NAN, 0), (300.9, 300)],
+    i32=[(-1.5, -1), (2.0**31, LAST[31]), (-3e9, -(2**31)), (INF, LAST[31]), (NAN, 0), (3.9, 3)],
     u32=[(-1.0, LAST[32]), (4294967040.0, 4294967040), (-0.5, 0), (NAN, 0), (INF, LAST[32])],
     i64=[(-1.5, -1), (9.3e18, LAST[63]), (-INF, -(2**63)), (INF, LAST[63]), (NAN, 0)],
     u64=[(-1.0, LAST[64]), (2.0**63, 2**63), (2e19, LAST[64]), (INF, LAST[64]), (NAN, 0), (7.7, 7)],

@@ -104,8 +104,7 @@ def test_booleans_are_counted_in_int32_and_dtype_converts_first():
 
 
 def test_complex_scans_are_numpys():
-    x = np.random.default_rng(2).normal(size=(2, 9)).view(np.complex128).astype(np.complex64)
-    x = np.ascontiguousarray(np.tile(x, (1, 3))) if x.shape[1] else x
+    x = np.random.default_rng(2).normal(size=(3, 18)).view(np.complex128).astype(np.complex64)
     np.testing.assert_allclose(np.array(mx.cumsum(mx.array(x), 1)), np.cumsum(x, 1), rtol=1e-4)
     np.testing.assert_allclose(np.array(mx.cumprod(mx.array(x), 1)), np.cumprod(x, 1), rtol=1e-4)
     logs = np.array(mx.logcumsumexp(mx.array(x), 1))

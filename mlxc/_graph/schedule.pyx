@@ -172,6 +172,8 @@ class Planner:
         group = self.wanted[k]
         shape = squeezed(self.shapes[k])
         if FUSE and isinstance(group, Group) and len(group.members) < MAX_VALUES and group.loads < MAX_LOADS:
+            if group.reduced is not None and k in self.stored:
+                return self.enter(k, Group(k, shape))   # such a program writes its reduction and nothing else
             if group.takes(shape):
                 return self.enter(k, group)
             if group.takes_broadcast(shape):

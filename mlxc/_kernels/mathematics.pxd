@@ -577,14 +577,14 @@ cdef inline f64 remainder_f64(f64 x, f64 y) noexcept nogil:
 cdef inline f64 erfinv_f64(f64 x) noexcept nogil:
     """Halley's iteration on erfc from an asymptotic start; 1 - |x| is exact where it matters."""
     cdef f64 a = abs_f64(x), w, y, error
-    cdef int step
+    cdef int _step
     if not a < 1.0:
         return copysign_f64(<f64>INFINITY, x) if a == 1.0 else <f64>NAN
     w = -log1p_f64(-a * a)
     # Winitzki, "A handy approximation for the error function and its inverse", 2008.
     y = 4.330746750799873 - 0.5 * w
     y = sqrt_f64(sqrt_f64(y * y + w * 6.802721088435375) - y) if a > 1e-3 else a * 0.886226925452758
-    for step in range(3):
+    for _step in range(3):
         error = erf_f64(y) - a if a < 0.5 else (1.0 - a) - erfc_f64(y)
         error = error / (1.1283791670955126 * exp_f64(-y * y))
         y = y - error / (1.0 + y * error)

@@ -31,7 +31,7 @@ cdef extern from *:
     #define MLXC_FOUR(x) __builtin_shufflevector(x, x, 0, 0, 1, 1, 2, 2, 3, 3)
     #else
     #define MLXC_TWO(x) __builtin_shufflevector(x, x, 0, 0, 1, 1)
-    #define MLXC_FOUR(x) (x)
+    #define MLXC_FOUR(x) __builtin_shufflevector(x, x, 0, 1, 2, 3)
     #endif
     static inline mlxc_vector mlxc_spread(const float *v, int each) {
         mlxc_vector x = *(const mlxc_vector *)v;

@@ -31,6 +31,7 @@ STORED = {
 INFINITE = {"f16": 0x7C00, "bf16": 0x7F80, "f32": 0x7F800000, "f64": 0x7FF0000000000000}
 KEYS = {4: "uint32_t", 8: "uint64_t", 16: "u128"}
 RADIX_FROM = {4: 256, 8: 512, 16: 1024}  # shorter rows are merged
+SMALL = {4: 32, 8: 32, 16: 16}  # from runs of so many
 
 HEAD_SORT = '''"""Sorting by keys. Written by mlxc/_kernels/sort_render.py: do not edit."""
 
@@ -172,9 +173,28 @@ cdef void fetch_{bytes}_{size}(
         )[0]
 """
 
-SORT = """
+# Every value counts those before it: no branch to mispredict, and all of them count at once.
+SMALL_RANKED = """
 
-cdef void insertion_{size}({K}* x, Py_ssize_t n) noexcept nogil:
+cdef void small_{size}({K}* x, Py_ssize_t n) noexcept nogil:
+    cdef {K}[32] value
+    cdef {K}[32] place
+    cdef {K} other
+    cdef Py_ssize_t i, j
+    for i in range(32):
+        value[i] = x[i] if i < n else <{K}>0
+        place[i] = 0
+    for j in range(n):
+        other = value[j]
+        for i in range(32):
+            place[i] += (other < value[i]) | ((other == value[i]) & (<{K}>j < <{K}>i))
+    for i in range(n):
+        x[place[i]] = value[i]
+"""
+
+SMALL_INSERTED = """
+
+cdef void small_{size}({K}* x, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i, j
     cdef {K} value
     for i in range(1, n):
@@ -184,7 +204,9 @@ cdef void insertion_{size}({K}* x, Py_ssize_t n) noexcept nogil:
             x[j] = x[j - 1]
             j -= 1
         x[j] = value
+"""
 
+SORT = """
 
 cdef void merge_{size}(
     const {K}* x, const {K}* y, {K}* out, Py_ssize_t nx, Py_ssize_t ny
@@ -205,9 +227,9 @@ cdef void merge_{size}(
 cdef void merge_runs_{size}({K}* keys, {K}* other, Py_ssize_t n) noexcept nogil:
     cdef {K}* x = keys
     cdef {K}* y = other
-    cdef Py_ssize_t i, run = 12, left, right
-    for i in range(0, n, 12):
-        insertion_{size}(x + i, min(run, n - i))
+    cdef Py_ssize_t i, run = {small}, left, right
+    for i in range(0, n, {small}):
+        small_{size}(x + i, min(run, n - i))
     while run < n:
         i = 0
         while i < n:
@@ -254,8 +276,8 @@ cdef void radix_{size}({K}* keys, {K}* other, Py_ssize_t n, int low) noexcept no
 
 
 cdef void sort_{size}(char* keys, char* other, Py_ssize_t n, int low) noexcept nogil:
-    if n <= 24:
-        insertion_{size}(<{K}*>keys, n)
+    if n <= {small}:
+        small_{size}(<{K}*>keys, n)
     elif n < {radix_from}:
         merge_runs_{size}(<{K}*>keys, <{K}*>other, n)
     else:
@@ -276,7 +298,7 @@ cdef void select_{size}(char* keys, char* other, Py_ssize_t n, Py_ssize_t kth) n
     cdef {K} pivot, value
     cdef Py_ssize_t low = 0, high = n, i, j, size
     cdef int patience = 64
-    while high - low > 24:
+    while high - low > {small}:
         patience -= 1
         size = high - low
         if patience == 0:
@@ -294,7 +316,7 @@ cdef void select_{size}(char* keys, char* other, Py_ssize_t n, Py_ssize_t kth) n
             high = j
         else:
             low = j
-    insertion_{size}(x + low, high - low)
+    small_{size}(x + low, high - low)
 """
 
 HEAD_SEARCH = '''"""Places of extrema and values.
@@ -345,13 +367,14 @@ cdef Py_ssize_t {op}_{t}_line(const {T}* x, Py_ssize_t n) noexcept nogil:
     cdef {V}[64] lane
     cdef {V} best, value
     cdef Py_ssize_t i, l, start = 0, found = 0, size
-    if n < 128:
+    cdef bint better
+    if n < 64:
         best = {load_first}
         for i in range(1, n):
             value = {load_i}
-            if {wins}:
-                best = value
-                found = i
+            better = {wins_best}
+            best = value if better else best
+            found = i if better else found
         return found
     best = {load_first}
     while start < n:
@@ -365,7 +388,9 @@ cdef Py_ssize_t {op}_{t}_line(const {T}* x, Py_ssize_t n) noexcept nogil:
                 for l in range(64):
                     lane[l] = {op}_{t}_best({load_block}, lane[l])
                 i += 64
-            for l in range(64):
+            for l in range(32):
+                lane[l] = {op}_{t}_best(lane[l], lane[l + 32])
+            for l in range(32):
                 value = {op}_{t}_best(lane[l], value)
         else:
             i = 0
@@ -377,7 +402,14 @@ cdef Py_ssize_t {op}_{t}_line(const {T}* x, Py_ssize_t n) noexcept nogil:
             found = start
 {stop}        start += 1024
     i = found
-    while {missed}:
+    while i + 64 <= n:
+        better = False
+        for l in range(64):
+            better |= {hit_block}
+        if better:
+            break
+        i += 64
+    while not ({hit}):
         i += 1
     return i
 
@@ -511,11 +543,14 @@ def _render_sort():
         parts.append(text)
         names += found
     for size, key in KEYS.items():
-        words = {"size": size, "K": key, "radix_from": RADIX_FROM[size]}
+        words = {"size": size, "K": key, "radix_from": RADIX_FROM[size], "small": SMALL[size]}
+        parts.append((SMALL_RANKED if size < 16 else SMALL_INSERTED).format(**words))
         parts.append(SORT.format(**words))
         names.append(f"sort_{size}")
     for size in (8, 16):
-        parts.append(SELECT.format(size=size, K=KEYS[size], half_bytes=size // 2))
+        parts.append(
+            SELECT.format(size=size, K=KEYS[size], half_bytes=size // 2, small=SMALL[size])
+        )
         parts.append(PLACES.format(size=size, P=KEYS[size]))
         names += [f"select_{size}", f"places_{size}"]
         for width, unsigned in ((1, "uint8_t"), (2, "uint16_t"), (4, "uint32_t"), (8, "uint64_t")):
@@ -538,14 +573,15 @@ def _arg(op, t):
         wins = f"{wins} or (value != value and best == best)"
         column = f"({column}) | ((value != value) & (old == old))"
     load = t + "_to_f32({})" if t in ("f16", "bf16") else "{}"
-    here = load.format("x[i]")
-    stop, missed = "", f"{here} != best"
+    stop, hit = "", "{0} == best"
     if value in ("float", "double"):
         stop = "            if best != best:\n                break\n"
-        missed += f" and not (best != best and {here} != {here})"
+        hit = "({0} == best) | (({0} != {0}) & (best != best))"
     return ARG_REAL.format(
         stop=stop,
-        missed=missed,
+        hit=hit.format(load.format("x[i]")),
+        hit_block=hit.format(load.format("x[i + l]")),
+        wins_best=column.replace("old", "best"),
         op=op,
         t=t,
         T=stored,

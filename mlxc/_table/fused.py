@@ -75,7 +75,8 @@ MACROS = (
     ),
     Macro(
         "gelu_tanh",
-        "multiply(multiply(x, s), add(tanh(multiply(add(x, multiply(multiply(square(x), x), v)), u)), t))",
+        "multiply(multiply(x, s), "
+        "add(tanh(multiply(add(x, multiply(multiply(square(x), x), v)), u)), t))",
         "x * s * (tanh((x * x * x * v + x) * u) + t)",
         "x s t u v",
     ),

@@ -273,6 +273,8 @@ def arange(start=None, stop=None, step=None, dtype=None, *, stream=None):
         >>> mx.arange(1, 7, 2)
         array([1, 3, 5], dtype=int32)
     """
+    if type(start) is int and stop is None and step is None and dtype is None and start < 2**31:
+        return bind("arange", (), (0, 1, max(start, 0), "int32"))
     start, stop, step, dtype = _range_arguments(start, stop, step, dtype)
     dtype = _range_dtype((start, stop, step)) if dtype is None else dtype
     if dtype == mx.bool_:

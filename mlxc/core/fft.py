@@ -89,7 +89,7 @@ def fft(a, n=None, axis=-1, norm="backward", stream=None):
         array: complex64, the axis having length ``n``.
 
     Raises:
-        ValueError: for a bad ``norm`` or a length below 1; IndexError for a bad axis.
+        ValueError: for a bad ``norm``, a bad axis, or a length below 1.
 
     Formula: y[k] = sum_t a[t] exp(-2 pi i k t / n) (Cooley and Tukey 1965 for the algorithm).
 
@@ -145,7 +145,7 @@ def fftn(a, s=None, axes=None, norm="backward", stream=None):
         array: complex64.
 
     Raises:
-        ValueError: repeated axes, as many sizes as axes not given, sizes below 1; IndexError for a bad axis.
+        ValueError: for bad or repeated axes, sizes that are not as many as axes, or sizes below 1.
 
     >>> import mlxc.core as mx
     >>> mx.fft.fftn(mx.ones((2, 3)))[0, 0].item()

@@ -32,7 +32,7 @@ def softmax(a, /, axis=None, *, precise=False, stream=None):
         array: same shape; the dtype of ``a`` if floating or complex, else float32.
 
     Raises:
-        IndexError: if an axis is out of range.
+        ValueError: if an axis is out of range or named twice.
 
     >>> import mlxc.core as mx
     >>> mx.softmax(mx.array([0.0, 0.0])).tolist()

@@ -15,6 +15,7 @@ import mlxc.core as mx
 from mlxc._graph import array, bind
 
 from ._arguments import as_array, normalize_axis
+from ._keys import read_basic
 
 __all__ = [
     "ArrayAt",
@@ -28,6 +29,9 @@ __all__ = [
 ]
 
 _Slice = slice  # the name is taken by the public function below
+_INTEGERS = frozenset(
+    (mx.int8, mx.int16, mx.int32, mx.int64, mx.uint8, mx.uint16, mx.uint32, mx.uint64)
+)
 
 
 class IndexingError(IndexError, ValueError):
@@ -45,6 +49,7 @@ class _Plan(NamedTuple):
     indices: tuple  # index arrays of one shape
     lead: int  # axes before those of the indices in what is gathered
     shape: tuple  # of the result
+    whole: bool  # whether slicing leaves everything
 
 
 # ---- from keys to plans ----
@@ -86,7 +91,7 @@ def _classify(key):
             f"[getitem] a key of type {type(key).__name__}; integers, slices, None, Ellipsis and arrays of "
             f"integers or booleans would be right"
         )
-    if not _is_mask(found) and not mx.issubdtype(found.dtype, mx.integer):
+    if not _is_mask(found) and found.dtype not in _INTEGERS:
         raise IndexingError(f"[getitem] indices of dtype {found.dtype}; integers or booleans would be right")
     return found
 
@@ -195,10 +200,21 @@ def _plan(shape, key, integers_index=False):
     lead = sum(k < place and real for k, real in before)
     index_shape = tuple(indices[0].shape) if indices else ()
     result = (*plain[:ahead], *index_shape, *plain[ahead:])
-    slices = (tuple(start), tuple(stop), tuple(stride))
+    sliced, slices = tuple(sliced), (tuple(start), tuple(stop), tuple(stride))
+    whole = sliced == merged and slices[2] == (1,) * len(merged)
     return _Plan(
-        merged, slices, tuple(sliced), tuple(kept), tuple(axes), indices, lead, result
+        merged, slices, sliced, tuple(kept), tuple(axes), indices, lead, result, whole
     )  # fmt: skip
+
+
+def _rows_plan(shape, key):
+    """The plan of one array of integers as the whole key."""
+    result = (*key.shape, *shape[1:])
+    return _Plan(shape, None, shape, shape, (0,), (key,), 0, result, True)
+
+
+def _is_rows(x, key):
+    return type(key) is array and key.dtype in _INTEGERS and x.ndim > 0
 
 
 # ---- reading ----
@@ -208,14 +224,10 @@ def _reshape(x, shape):
     return x if x.shape == shape else mx.reshape(x, shape)
 
 
-def _read_slices(x, plan):
-    if plan.sliced == plan.merged and all(step == 1 for step in plan.slices[2]):
-        return x
-    return bind("slice", (x,), plan.slices)
-
-
 def _read(x, plan):
-    out = _read_slices(_reshape(x, plan.merged), plan)
+    out = _reshape(x, plan.merged)
+    if not plan.whole:
+        out = bind("slice", (out,), plan.slices)
     if plan.axes:
         out = bind("gather", (_reshape(out, plan.kept), *plan.indices), (plan.axes, plan.lead))
     out = _reshape(out, plan.shape)
@@ -224,14 +236,11 @@ def _read(x, plan):
 
 def getitem(x, key):
     """``x[key]``."""
-    if type(key) is int:  # the commonest key, without the detours
-        shape = x.shape
-        if shape:
-            at = _position(key, 0, shape[0])
-            rest = shape[1:]
-            zeros = (0,) * len(rest)
-            x = bind("slice", (x,), ((at, *zeros), (at + 1, *rest), (1,) * len(shape)))
-            return mx.reshape(x, rest)
+    if _is_rows(x, key):
+        return bind("gather", (x, key), ((0,), 0))
+    found = read_basic(x, key)
+    if found is not None:
+        return found
     if isinstance(key, (bool, np.bool_)):
         return mx.expand_dims(x, 0) if key else bind("slice", (mx.expand_dims(x, 0),), _nothing(x))
     return _read(x, _plan(x.shape, key))
@@ -247,7 +256,7 @@ def _nothing(x):
 
 def _as_value(value, dtype):
     """What is assigned, in the dtype of the array it goes into."""
-    if isinstance(value, (int, float)) and mx.issubdtype(dtype, mx.floating):
+    if isinstance(value, (int, float)) and dtype not in _INTEGERS and dtype != mx.bool_:
         return array(value, dtype)  # float64 keeps all digits
     value = as_array(value)
     return value if value.dtype == dtype else value.astype(dtype)
@@ -273,17 +282,20 @@ def _write(x, plan, value, mode):
     """x with a value of its dtype put, or combined, where the plan reads."""
     value = _fit(value, plan.shape)
     base = _reshape(x, plan.merged)
-    whole = plan.sliced == plan.merged and all(step == 1 for step in plan.slices[2])
     if plan.axes:
-        region = base if whole else bind("slice", (base,), plan.slices)
+        region = base if plan.whole else bind("slice", (base,), plan.slices)
         others = tuple(n for k, n in enumerate(plan.kept) if k not in plan.axes)
         shape = others[: plan.lead] + tuple(plan.indices[0].shape) + others[plan.lead :]
         operands = (region, _reshape(value, shape), *plan.indices)
         value, mode = bind("scatter", operands, (plan.axes, plan.lead, mode)), "none"
     value = _reshape(value, plan.sliced)
-    if not (whole and mode == "none"):
+    if not (plan.whole and mode == "none"):
         value = bind("slice_update", (base, value), (*plan.slices, mode))
     return _reshape(value, x.shape)
+
+
+def _writing_plan(x, key):
+    return _rows_plan(x.shape, key) if _is_rows(x, key) else _plan(x.shape, key, True)
 
 
 def _select_mask(x, mask, value):
@@ -309,7 +321,7 @@ def setitem(x, key, value):
             chosen = _select_mask(x, part, value)
             if chosen is not None:
                 return chosen
-    return _write(x, _plan(x.shape, key, integers_index=True), value, "none")
+    return _write(x, _writing_plan(x, key), value, "none")
 
 
 class ArrayAt:
@@ -337,7 +349,7 @@ class ArrayAt:
             raise ValueError(f"[at] no indices; x.at[indices].{mode}(value) would be right")
         if isinstance(self._key, (bool, np.bool_)):
             raise IndexingError("[at] a boolean as a key; integers, slices and masks would be right")
-        return _write(x, _plan(x.shape, self._key, integers_index=True), value, mode)
+        return _write(x, _writing_plan(x, self._key), value, mode)
 
     def _combine(self, value, mode):
         return self._update(self._array, _as_value(value, self._array.dtype), mode)

@@ -202,8 +202,12 @@ cdef class ReduceProgram(Executable):
         pool = reduced if self.r.by_rows else kept
         while axes and axes[-1] in pool:
             inner.insert(0, axes.pop())
-        outer = [a for a in kept if a not in inner] + [a for a in reduced if a not in inner]
-        lowering = Lowering(program, outer, inner, fold=False)
+        while True:   # columns must be walked with one stride: what does not merge into them joins the rows
+            outer = [a for a in kept if a not in inner] + [a for a in reduced if a not in inner]
+            lowering = Lowering(program, outer, inner, fold=False)
+            if len(lowering.within) <= 1:
+                break
+            inner.pop(0)
         lowering.lower(result=k)
         self.tiles = Tiles(lowering)
         tiles = self.r.tiles = &self.tiles.c
