@@ -89,7 +89,8 @@ def main():
     points = sample(model, 1000)
     far = distance_to_moons(points).mean()
     noise = distance_to_moons(rng.normal(size=(1000, 2))).mean()
-    print(f"mean distance to the moons: {far:.3f} (noise: {noise:.3f}), {steps / seconds:.0f} steps/s")
+    rate = steps / seconds
+    print(f"mean distance to the moons {far:.3f} (noise {noise:.3f}), {rate:.0f} steps/s")
     plt = pyplot()
     if plt is not None:
         figure, grid = plt.subplots(1, 2, figsize=(8, 3), sharex=True, sharey=True)

@@ -77,7 +77,7 @@ def main():
     whole = mx.grad(loss_fn)(parameters, x, y)
     pairs = zip(tree_flatten(mean), tree_flatten(whole), strict=True)
     worst = max(mx.max(mx.abs(a - b)).item() for (_, a), (_, b) in pairs)
-    print(f"gradients of {x.shape[0]} samples, averaged, differ from that of the batch by {worst:.1e}")
+    print(f"the mean of single gradients differs from the gradient of the batch by {worst:.1e}")
 
     gradient = mx.grad(lambda image: sample_loss(parameters, image, y[0]))
     direction = mx.random.normal((64,))

@@ -77,7 +77,8 @@ def main():
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     model = nn.Sequential(*layers, nn.Linear(64, 10))
     fit(model, train_x, train_y, epochs, rng, "digits")
-    print(f"digits: accuracy {accuracy(model, test_x, test_y):.2%}, {count(model)} parameters")
+    whole = count(model)
+    print(f"digits: accuracy {accuracy(model, test_x, test_y):.2%}, {whole} parameters")
 
     nn.quantize(model, bits=8, class_predicate=lambda path, m: isinstance(m, nn.Linear))
     print(f"in 8 bits: accuracy {accuracy(model, test_x, test_y):.2%}")
@@ -93,13 +94,14 @@ def main():
     adapted = tree_map_with_path(adapt, model.leaf_modules(), is_leaf=nn.Module.is_module)
     model.update_modules(adapted)
     odd_or_even, answers = train_y % 2, test_y % 2
-    share = count(model.trainable_parameters()) / count(model.parameters())
     before = accuracy(model, test_x, answers)
     fit(model, train_x, odd_or_even, epochs, rng, "odd or even")
     after = accuracy(model, test_x, answers)
     trained = count(model.trainable_parameters())
-    print(f"odd or even: accuracy {before:.2%} before, {after:.2%} after training {trained} "
-          f"parameters ({share:.1%} of what is stored)")
+    print(
+        f"odd or even: accuracy {before:.2%} before, {after:.2%} after training {trained} "
+        f"parameters, {trained / whole:.1%} of the network"
+    )
     return 0 if after > 0.93 else 1
 
 

@@ -46,7 +46,9 @@ def test_arange_takes_keywords():
 @settings(max_examples=100, deadline=None)
 @given(st.integers(-1000, 1000), st.integers(-1000, 1000), st.integers(-50, 50).filter(bool))
 def test_integer_ranges_are_numpys(start, stop, step):
-    np.testing.assert_array_equal(evaluated(mx.arange(start, stop, step)), np.arange(start, stop, step))
+    np.testing.assert_array_equal(
+        evaluated(mx.arange(start, stop, step)), np.arange(start, stop, step)
+    )
 
 
 def test_a_long_float_range_is_rounded_once():
@@ -92,7 +94,9 @@ def test_constants_have_the_dtypes_asked_for():
     assert mx.empty((2,)).shape == mx.empty_like(mx.zeros(2)).shape == (2,)
 
 
-@pytest.mark.parametrize("n, m, k", [(3, 3, 0), (2, 4, 1), (4, 2, -1), (3, None, 7), (0, 2, 0), (1, 1, -1)])
+@pytest.mark.parametrize(
+    "n, m, k", [(3, 3, 0), (2, 4, 1), (4, 2, -1), (3, None, 7), (0, 2, 0), (1, 1, -1)]
+)
 def test_eye_and_tri_are_numpys(n, m, k):
     np.testing.assert_array_equal(evaluated(mx.eye(n, m, k)), np.eye(n, m, k))
     np.testing.assert_array_equal(evaluated(mx.tri(n, m, k)), np.tri(n, m, k))

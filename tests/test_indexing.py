@@ -1,5 +1,6 @@
 """Indexing against NumPy: random keys read, written and combined; derivatives; errors."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -8,16 +9,19 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support import check_derivatives
 
 import mlxc.core as mx
+from mlxc._table.rows import BY_NAME
 
 SETTINGS = settings(max_examples=int(os.environ.get("MLXC_TEST_EXAMPLES", "150")), deadline=None)
 INDEX_DTYPES = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 
 
 def parted_by_an_empty_ellipsis(key, ndim):
-    """NumPy lets an Ellipsis part index arrays even where it stands for no axis; we, as MLX, do not."""
-    used = sum(getattr(part, "dtype", None) == bool and part.ndim or 1
+    """NumPy lets an Ellipsis part index arrays even where it stands for no axis; we, as MLX, do
+    not."""
+    used = sum(part.ndim if getattr(part, "dtype", None) == np.bool_ else 1
                for part in key if part is not None and part is not Ellipsis)  # fmt: skip
     return any(part is Ellipsis for part in key) and used == ndim
 
@@ -102,7 +106,9 @@ def test_reading_by_any_key_is_as_numpys(case):
 def test_writing_by_any_key_is_as_numpys(case, scalar):
     x, key = case
     shape = x[key].shape
-    value = np.float32(-1) if scalar else -1 - np.arange(np.prod(shape), dtype="float32").reshape(shape)
+    value = (
+        np.float32(-1) if scalar else -1 - np.arange(np.prod(shape), dtype="float32").reshape(shape)
+    )
     got, want = mx.array(x), x.copy()
     got[ours(key)] = mx.array(value)
     want[key] = value
@@ -171,7 +177,9 @@ def test_derivatives_of_combining_are_those_of_the_same_arithmetic(mode, zeros):
     u = rng.standard_normal(3).astype("float32")
     u[:zeros] = 0
     u = mx.array(u)
-    op = {"add": mx.add, "multiply": mx.multiply, "maximum": mx.maximum, "minimum": mx.minimum}[mode]
+    op = {"add": mx.add, "multiply": mx.multiply, "maximum": mx.maximum, "minimum": mx.minimum}[
+        mode
+    ]
     weight = mx.array([1.0, 2.0, 3.0, 4.0])
 
     def combined(x, u):
@@ -231,7 +239,9 @@ def test_taking_rows_of_a_large_table_is_exact():
     rng = np.random.default_rng(2)
     table = rng.standard_normal((5000, 96)).astype("float32")
     rows = rng.integers(0, 5000, (64, 50))
-    np.testing.assert_array_equal(evaluated(mx.take(mx.array(table), mx.array(rows), 0)), table[rows])
+    np.testing.assert_array_equal(
+        evaluated(mx.take(mx.array(table), mx.array(rows), 0)), table[rows]
+    )
 
 
 def test_adding_many_rows_to_a_large_table_is_numpys_sum():
@@ -376,3 +386,46 @@ def test_no_index_crashes_the_process():
         "        raise SystemExit(3)\n"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+ROWS = ["gather", "scatter", "take_along_axis", "put_along_axis", "slice_update", "concatenate"]
+
+
+def samples(name):
+    """The row's own samples as (function of the floats, floats as float64, all operands, function
+    of all)."""
+    row = BY_NAME[name]
+    for operands, params in row.samples(mx, np.random.default_rng(0)):
+        values = tuple(params[key] for key in row.params)
+        at = [k for k, x in enumerate(operands) if x.dtype == mx.float32]
+
+        def apply(*xs, values=values):
+            return mx._bind(name, xs, values)
+
+        def of_floats(*floats, operands=operands, at=at, apply=apply):
+            chosen = dict(zip(at, floats))
+            return apply(*[chosen.get(k, x) for k, x in enumerate(operands)])
+
+        yield of_floats, [operands[k].astype(mx.float64) for k in at], operands, apply
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_derivatives_of_the_rows_are_slopes_in_both_directions(name):
+    for function, floats, _, _ in samples(name):
+        check_derivatives(function, floats, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_vmap_of_the_rows_is_a_loop_whatever_is_batched(name):
+    for _, _, operands, apply in samples(name):
+        for batched in itertools.product([False, True], repeat=len(operands)):
+            if not any(batched):
+                continue
+            stacks = [mx.stack([x, x[..., ::-1] if x.ndim else x]) for x in operands]
+            axes = tuple(0 if b else None for b in batched)
+            got = mx.vmap(apply, in_axes=axes)(
+                *[s if b else x for b, s, x in zip(batched, stacks, operands)]
+            )
+            for k in range(2):
+                row = apply(*[s[k] if b else x for b, s, x in zip(batched, stacks, operands)])
+                np.testing.assert_array_equal(evaluated(got[k]), evaluated(row))

@@ -1,4 +1,5 @@
-"""Joining, parting, repeating and reordering against NumPy; small arithmetic; derivatives; handles."""
+"""Joining, parting, repeating and reordering against NumPy; small arithmetic; derivatives;
+handles."""
 
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ def test_concatenate_and_stack_are_numpys(axis):
     x = numbers(2, 3, 4)
     parts = [x, -x.transpose(0, 2, 1).copy().transpose(0, 2, 1), x[..., ::-1]]
     ours = [mx.array(x), -mx.array(x), mx.array(x)[..., ::-1]]
-    np.testing.assert_array_equal(evaluated(mx.concatenate(ours, axis)), np.concatenate(parts, axis))
+    np.testing.assert_array_equal(
+        evaluated(mx.concatenate(ours, axis)), np.concatenate(parts, axis)
+    )
     if axis is not None:
         np.testing.assert_array_equal(evaluated(mx.stack(ours, axis)), np.stack(parts, axis))
 
@@ -54,7 +57,9 @@ def test_split_is_numpys(how):
 
 def test_unstack_undoes_stack():
     parts = [numbers(2, 3) + k for k in range(4)]
-    for got, want in zip(mx.unstack(mx.stack(list(map(mx.array, parts)), 1), axis=1), parts, strict=True):
+    for got, want in zip(
+        mx.unstack(mx.stack(list(map(mx.array, parts)), 1), axis=1), parts, strict=True
+    ):
         np.testing.assert_array_equal(evaluated(got), want)
 
 
@@ -92,8 +97,12 @@ def test_tile_is_numpys(reps):
 def test_roll_is_numpys(first, second, axis):
     x = numbers(3, 4)
     shift = (first, second) if isinstance(axis, tuple) else first
-    np.testing.assert_array_equal(evaluated(mx.roll(mx.array(x), shift, axis)), np.roll(x, shift, axis))
-    np.testing.assert_array_equal(evaluated(mx.roll(mx.array(x), first, axis)), np.roll(x, first, axis))
+    np.testing.assert_array_equal(
+        evaluated(mx.roll(mx.array(x), shift, axis)), np.roll(x, shift, axis)
+    )
+    np.testing.assert_array_equal(
+        evaluated(mx.roll(mx.array(x), first, axis)), np.roll(x, first, axis)
+    )
 
 
 @pytest.mark.parametrize("axis", [None, 0, 1, -1, (0, 2)])
@@ -114,7 +123,9 @@ def test_diff_is_numpys():
     x = np.array([[3, 1, 7, 0], [2, 2, 9, 4]])
     for n in range(6):
         for axis in (0, 1):
-            np.testing.assert_array_equal(evaluated(mx.diff(mx.array(x), n, axis)), np.diff(x, n, axis))
+            np.testing.assert_array_equal(
+                evaluated(mx.diff(mx.array(x), n, axis)), np.diff(x, n, axis)
+            )
     assert mx.diff(mx.array([True, False, False])).tolist() == [True, False]
     assert mx.diff(mx.array([3, 1], mx.uint8)).tolist() == [254]
 
@@ -158,7 +169,9 @@ def test_round_goes_half_to_even_at_any_decimal():
     assert mx.round(mx.array([0.5, 1.5, 2.5, -0.5])).tolist() == [0.0, 2.0, 2.0, -0.0]
     assert mx.round(mx.array([15, 25, -15, 14]), -1).tolist() == [20, 20, -20, 10]
     assert mx.round(mx.array([15, 25]), 1).tolist() == [15, 25]
-    np.testing.assert_allclose(evaluated(mx.round(mx.array([0.57, 1.21]), 1)), [0.6, 1.2], rtol=1e-6)
+    np.testing.assert_allclose(
+        evaluated(mx.round(mx.array([0.57, 1.21]), 1)), [0.6, 1.2], rtol=1e-6
+    )
     assert mx.round(mx.array([1.5 + 2.5j])).tolist() == [2 + 2j]
 
 
@@ -182,7 +195,9 @@ def test_array_equal_compares_shapes_and_values():
 
 def test_divmod_is_pythons():
     q, r = mx.divmod(mx.array([7, -7, 7, -7]), mx.array([2, 2, -2, -2]))
-    assert list(zip(q.tolist(), r.tolist())) == [divmod(a, b) for a, b in [(7, 2), (-7, 2), (7, -2), (-7, -2)]]
+    assert list(zip(q.tolist(), r.tolist())) == [
+        divmod(a, b) for a, b in [(7, 2), (-7, 2), (7, -2), (-7, -2)]
+    ]
 
 
 @pytest.mark.parametrize(

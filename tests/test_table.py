@@ -91,6 +91,11 @@ def operands(row, rng, name, shape=SHAPE):
     if row.name == "power" and KIND[name] in "iu":  # NumPy refuses negative powers of integers
         domain = (domain[0], (0, 3))
     values = [sample(rng, name, shape, *bounds) for bounds in domain]
+    if KIND[name] == "b" and row.inputs == "float" and domain[0][1] < 1:  # True lies outside
+        values = [np.zeros(shape, bool)] * row.arity
+    if row.name in ("floor_divide", "remainder") and KIND[name] == "f":  # rounding must not cross an integer
+        steps = np.floor(wide(values[0])) + rng.uniform(0.1, 0.9, shape)
+        values[0] = (steps * wide(values[1])).astype(NUMPY[name])
     if row.name == "select":
         values[0] = sample(rng, "bool_", shape)
     return values
@@ -100,6 +105,8 @@ def reference_of(row, xs, name):
     """What NumPy gives for operands; in their own dtype for integers, in the widest one for floats."""
     function = getattr(np, row.reference) if isinstance(row.reference, str) else row.reference
     computed = operand_name(row, name)
+    if row.name == "logaddexp" and KIND[computed] == "c":  # NumPy has it for real numbers only
+        function = lambda x, y: np.log(np.exp(x) + np.exp(y))  # noqa: E731
     first = 1 if row.name == "select" else 0
     if KIND[computed] == "b" and first == 0:
         # NumPy leaves some arithmetic of bools undefined; ours is that of integers, as a bool.

@@ -3,11 +3,13 @@
 from .array import HOOKS, array, bind_method, rebuild, to_numpy
 from .dtypes import DTYPES, Dtype
 from .interface import (
+    arrays_of,
     as_array,
     astype,
     binary_function,
     bind,
     broadcast,
+    buffer_extent,
     evaluate_all,
     is_abstract,
     is_evaluated,

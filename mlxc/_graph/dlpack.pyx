@@ -7,12 +7,11 @@ are those of the DLPack specification, versions 0.8 and 1.0 (https://dmlc.github
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsule_New, PyCapsule_SetName
-from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from mlxc._graph.array cimport array, own_buffer, wrap
-from mlxc._graph.dtypes cimport BFLOAT16, BOOL, COMPLEX64, dtype_kind, itemsize
-from mlxc._graph.evaluate cimport evaluate
+from mlxc._graph.array cimport array, wrap
+from mlxc._graph.dtypes cimport BFLOAT16, COMPLEX64, dtype_kind, itemsize
 from mlxc._graph.node cimport EVALUATED, MAX_DIMS, Node, new_node
 from mlxc._memory.buffer cimport wrap_buffer
 
@@ -132,9 +131,8 @@ def to_capsule(array x not None, bint versioned):
     cdef Versioned* newer = NULL
     cdef Node node
     cdef int64_t* dims
-    evaluate([x.node])
+    memoryview(x)             # evaluates x, and gives a lone value memory of its own
     node = x.node
-    own_buffer(node)
     if node.buffer.readonly and not versioned:
         raise BufferError("[dlpack] the memory is read-only, which only DLPack 1.0 can say; make a copy, or ask for 1.0")
     dims = <int64_t*>PyMem_Malloc((2 * node.ndim + 1) * sizeof(int64_t))
@@ -240,7 +238,7 @@ cdef array over(DLTensor* tensor, Foreign owner):
             high += reach
     if node.size and tensor.data == NULL:
         raise ValueError("[from_dlpack] a tensor with elements but without memory")
-    if <size_t>data % min(itemsize[code], 8):
+    if <size_t>data % (4 if code == COMPLEX64 else itemsize[code]):
         return None
     node.buffer = wrap_buffer(data + low, high - low + itemsize[code], owner, True)
     node.data = data

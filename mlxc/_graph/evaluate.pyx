@@ -51,9 +51,10 @@ cdef unsigned long OWNER = 0
 
 def _reset_after_fork():
     """The child has one thread: whoever held the lock is not in it."""
-    global LOCK, OWNER
+    global LOCK, OWNER, WALKING
     LOCK = PyThread_allocate_lock()
     OWNER = 0
+    WALKING = False
 
 
 os.register_at_fork(after_in_child=_reset_after_fork)
@@ -482,29 +483,52 @@ cdef int run_plan(Plan plan, Pointers* window) except -1:
     return 0
 
 
+cdef struct Walk:            # what one evaluation needs to go along the graph
+    Pointers order
+    Pointers stack
+    Pointers window
+
+
+cdef Walk WALK               # kept between evaluations, so that small ones allocate nothing
+cdef bint WALKING = False
+
+
 cdef int evaluate_locked(list roots) except -1:
-    cdef Pointers order, stack, window
-    cdef uint64_t epoch = next_epoch()
-    cdef Py_ssize_t low, high
-    cdef Node root
-    memset(&order, 0, sizeof(order))
-    memset(&stack, 0, sizeof(stack))
-    memset(&window, 0, sizeof(window))
+    """Evaluate with the lock held. An evaluation inside an evaluation brings its own lists."""
+    global WALKING
+    cdef Walk own
+    if WALKING:
+        memset(&own, 0, sizeof(own))
+        try:
+            walk_along(roots, &own)
+        finally:
+            PyMem_Free(own.order.items)
+            PyMem_Free(own.stack.items)
+            PyMem_Free(own.window.items)
+        return 0
+    WALKING = True
     try:
-        for root in roots:
-            collect(<PyObject*>root, epoch, &stack, &order)
-        low = 0
-        while low < order.count:
-            high = min(low + WINDOW, order.count)
-            window.count = 0
-            params = []
-            survey(&order, low, high, &window, params)
-            run_plan(find_plan(&window, params), &window)
-            low = high
+        walk_along(roots, &WALK)
     finally:
-        PyMem_Free(order.items)
-        PyMem_Free(stack.items)
-        PyMem_Free(window.items)
+        WALKING = False
+    return 0
+
+
+cdef int walk_along(list roots, Walk* walk) except -1:
+    cdef uint64_t epoch = next_epoch()
+    cdef Py_ssize_t low = 0, high
+    cdef Node root
+    walk.order.count = walk.stack.count = 0
+    for root in roots:
+        collect(<PyObject*>root, epoch, &walk.stack, &walk.order)
+    root = None
+    while low < walk.order.count:
+        high = min(low + WINDOW, walk.order.count)
+        walk.window.count = 0
+        params = []
+        survey(&walk.order, low, high, &walk.window, params)
+        run_plan(find_plan(&walk.window, params), &walk.window)
+        low = high
     return 0
 
 

@@ -33,10 +33,37 @@ def as_array(value, dtype=None):
     return wrap(node)
 
 
-def evaluate_all(list arrays):
-    """Compute the values of arrays."""
+def arrays_of(tree):
+    """The arrays of nested lists, tuples and dicts, in order; other leaves are passed over."""
+    cdef list found = []
+    cdef list pending
+    if type(tree) is tuple:   # most often: arguments that are all arrays
+        for item in <tuple>tree:
+            if type(item) is not array:
+                break
+        else:
+            return list(<tuple>tree)
+    pending = [tree]
+    while pending:
+        item = pending.pop()
+        if type(item) is array:
+            found.append(item)
+        elif isinstance(item, dict):
+            pending.extend(reversed(list(item.values())))
+        elif isinstance(item, (list, tuple)):
+            pending.extend(reversed(item))
+    return found
+
+
+def evaluate_all(tree):
+    """Compute the values of the arrays of a tree."""
     cdef array x
-    evaluate([x.node for x in arrays])
+    cdef list nodes = []
+    for x in <list>arrays_of(tree):
+        if not x.node.flags & EVALUATED:
+            nodes.append(x.node)
+    if nodes:
+        evaluate(nodes)
 
 
 def is_evaluated(array x not None):

@@ -1,7 +1,7 @@
 """Loops that make numbers from nothing: arithmetic ranges.
 
-Integers are computed modulo 2**64 and keep their low bytes; floats are computed in float64, so that a float32 range is
-the correctly rounded `start + k * step` however long it is.
+Integers are computed modulo 2**64 and keep their low bytes; floats are computed in float64, so that
+a float32 range is the correctly rounded `start + k * step` however long it is.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t

@@ -1,10 +1,13 @@
-"""Renders the loops that move and combine elements by index or stride: `offsets_*`, `take_*`, `fold_*`, `index_*`.
+"""Renders the loops that move and combine elements by index or stride: `offsets_*`, `take_*`,
+`fold_*`, `index_*`.
 
-Offsets and strides are in bytes. Moves know only the width of an element (1, 2, 4, 8); combining knows the dtype, and
-computes 16-bit floats in float32. Duplicate destinations combine in order. Maxima and minima keep NaN.
+Offsets and strides are in bytes. Moves know only the width of an element (1, 2, 4, 8); combining
+knows the dtype, and
+computes 16-bit floats in float32. Duplicate destinations combine in order. Maxima and minima keep
+NaN.
 """
 
-HEAD = '''"""Loops over elements by index or stride. Offsets and strides in bytes; signatures in _backends/cpu/blocks.pxd."""
+HEAD = '''"""Loops over elements by index or stride, in bytes; signatures in _backends/cpu/blocks.pxd."""
 
 from libc.stdint cimport (
     int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
@@ -54,10 +57,12 @@ FLOATS = {
 BOOLEANS = {"add": "a | b", "prod": "a & b", "max": "a | b", "min": "a & b"}
 COMPLEXES = {"add": "add_complex(a, b)", "prod": "multiply_complex(a, b)"}
 
-# An index counts from the end if it is negative; what is still outside is not added, and its position returned.
+# An index counts from the end if it is negative; what is still outside is not added, and its
+# position returned.
 OFFSETS = """
 cdef Py_ssize_t offsets_{t}(
-    const char* index, Py_ssize_t index_stride, Py_ssize_t n, Py_ssize_t size, Py_ssize_t step, int64_t* offsets
+    const char* index, Py_ssize_t index_stride, Py_ssize_t n, Py_ssize_t size, Py_ssize_t step,
+    int64_t* offsets
 ) noexcept nogil:
     cdef Py_ssize_t j
     cdef int64_t v
@@ -182,5 +187,7 @@ def render(isa):
             parts.append(COMBINE.format(op=op, t=t, c=c, body=_body(t, formula)))
             names += [f"fold_{op}_{t}", f"index_{op}_{t}"]
     entries = "".join(f'        "{name}": <size_t>&{name},\n' for name in names)
-    parts.append(f'\ndef table():\n    """Addresses of the kernels by name."""\n    return {{\n{entries}    }}\n')
+    parts.append(
+        f'\ndef table():\n    """Addresses of the kernels by name."""\n    return {{\n{entries}    }}\n'
+    )
     return {"indexing": "".join(parts)}

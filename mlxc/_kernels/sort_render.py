@@ -371,9 +371,9 @@ cdef Py_ssize_t {op}_{t}_line(const {T}* x, Py_ssize_t n) noexcept nogil:
     if n < 64:
         best = {load_first}
         for i in range(1, n):
-            value = {load_i}
-            better = {wins_best}
-            best = value if better else best
+            best = {op}_{t}_best({load_i}, best)
+        for i in range(n - 1, -1, -1):  # an index moves without a branch, a float does not
+            better = {hit}
             found = i if better else found
         return found
     best = {load_first}
@@ -581,7 +581,6 @@ def _arg(op, t):
         stop=stop,
         hit=hit.format(load.format("x[i]")),
         hit_block=hit.format(load.format("x[i + l]")),
-        wins_best=column.replace("old", "best"),
         op=op,
         t=t,
         T=stored,

@@ -1,4 +1,5 @@
-"""The one row that makes numbers from nothing: an arithmetic range. Constants are scalars stretched by ``broadcast_to``."""
+"""The one row that makes numbers from nothing: an arithmetic range. Constants are scalars stretched
+by ``broadcast_to``."""
 
 from .dtypes import CODE, DTYPES
 from .rows import NO_GRADIENT, Kernel, register
@@ -7,7 +8,11 @@ _NO_OPERANDS = NO_GRADIENT("a range has no operands")
 
 
 def _infer(shapes, dtypes, *, start, step, size, dtype):
-    if dtype not in CODE or DTYPES[CODE[dtype]].kind not in "iuf" or dtype in ("float16", "bfloat16"):
+    if (
+        dtype not in CODE
+        or DTYPES[CODE[dtype]].kind not in "iuf"
+        or dtype in ("float16", "bfloat16")
+    ):
         raise ValueError(f"[arange] dtype {dtype}; integers, float32 and float64 have ranges")
     if size < 0:
         raise ValueError(f"[arange] size {size} is negative; 0 or more would be right")

@@ -1,38 +1,54 @@
 """Rows that read and write elements by index, and those that put blocks into an array.
 
-Rules they keep: indices are integers, negative ones count from the end, and the launcher refuses what is out of range.
-Several index arrays of one shape name one element each along ``axes`` (ascending). The result of ``gather`` has the first
-``lead`` of the other axes, then the indices' axes, then the rest; ``scatter`` takes updates of that shape. ``mode`` says
+Rules they keep: indices are integers, negative ones count from the end, and the launcher refuses
+what is out of range.
+Several index arrays of one shape name one element each along ``axes`` (ascending). The result of
+``gather`` has the first
+``lead`` of the other axes, then the indices' axes, then the rest; ``scatter`` takes updates of that
+shape. ``mode`` says
 how an update meets what is there: "none" (the last one stays), "add", "prod", "max", "min".
 
 Derivatives of writing come from two factors, d(out) = fx * dx + write(fu * du): see ``_factors``.
 """
 
-from .dtypes import CODE, DTYPES, promote
+from .dtypes import DTYPES, promote
 from .rows import Kernel, register
 
 MODES = ("none", "add", "prod", "max", "min")
+_INTEGERS = frozenset(fact.name for fact in DTYPES if fact.kind in "iu")
 
 
 def _check_indices(op, dtypes):
     for dtype in dtypes:
-        if DTYPES[CODE[dtype]].kind not in "iu":
-            raise IndexError(f"[{op}] indices of dtype {dtype.rstrip('_')}; integers would be right")
+        if dtype not in _INTEGERS:
+            raise IndexError(
+                f"[{op}] indices of dtype {dtype.rstrip('_')}; integers would be right"
+            )
 
 
 def _check_write(op, mode, x, update):
     if mode not in MODES:
         raise ValueError(f"[{op}] mode {mode!r}; one of {', '.join(MODES)} would be right")
     if x != update:
-        raise ValueError(f"[{op}] updates of dtype {update} for an array of {x}; they must be the same")
+        raise ValueError(
+            f"[{op}] updates of dtype {update} for an array of {x}; they must be the same"
+        )
     if x == "complex64" and mode in ("max", "min"):
         raise ValueError(f"[{op}] complex numbers have no order; mode {mode!r} needs real ones")
 
 
 def _selected_shape(op, shape, indices, axes, lead):
     """The shape of what the indices name."""
+    if len(axes) == len(indices) == 1 and 0 <= axes[0] == lead < len(shape) and shape[lead]:
+        return (
+            *shape[:lead],
+            *indices[0],
+            *shape[lead + 1 :],
+        )  # the commonest, without the detours
     if not indices or len(indices) != len(axes):
-        raise ValueError(f"[{op}] {len(indices)} index arrays for {len(axes)} axes; one an axis would be right")
+        raise ValueError(
+            f"[{op}] {len(indices)} index arrays for {len(axes)} axes; one an axis would be right"
+        )
     if any(index != indices[0] for index in indices):
         raise ValueError(f"[{op}] index arrays of shapes {indices}; they must be equal")
     if list(axes) != sorted(set(axes)) or axes[0] < 0 or axes[-1] >= len(shape):
@@ -104,7 +120,9 @@ def _scatter_infer(shapes, dtypes, *, axes, lead, mode):
     _check_write("scatter", mode, dtypes[0], dtypes[1])
     expected = _selected_shape("scatter", shapes[0], shapes[2:], axes, lead)
     if tuple(shapes[1]) != expected:
-        raise ValueError(f"[scatter] updates of shape {tuple(shapes[1])}; {expected} would be right")
+        raise ValueError(
+            f"[scatter] updates of shape {tuple(shapes[1])}; {expected} would be right"
+        )
     return [(shapes[0], dtypes[0])]
 
 
@@ -137,7 +155,8 @@ def _extreme_factors(mx, out, x, updates, read, write):
 
 
 def _product_factors(mx, x, updates, read, write):
-    """The product of all others: zeros are counted and left out, since one cannot divide by them."""
+    """The product of all others: zeros are counted and left out, since one cannot divide by
+    them."""
     x_zero, u_zero = x == 0, updates == 0
     one = mx.ones((), x.dtype)
     x_safe, u_safe = mx.where(x_zero, one, x), mx.where(u_zero, one, updates)
@@ -150,7 +169,8 @@ def _product_factors(mx, x, updates, read, write):
 
 
 def _factors(mx, mode, out, x, updates, read, write, distinct=False):
-    """fx of x's shape and fu of the updates' in d(out) = fx * dx + write(fu * du, "add"); None: 1, boolean: 1 or 0."""
+    """fx of x's shape and fu of the updates' in d(out) = fx * dx + write(fu * du, "add"); None: 1,
+    boolean: 1 or 0."""
     if mode == "add":
         return None, None
     if mode == "none":
@@ -215,7 +235,8 @@ def _along_check(op, x, indices, axis):
         )
     if any(a != b for k, (a, b) in enumerate(zip(x, indices)) if k != axis):
         raise ValueError(
-            f"[{op}] indices of shape {tuple(indices)} do not fit shape {tuple(x)}; sizes other than that of "
+            f"[{op}] indices of shape {tuple(indices)} do not fit shape {tuple(x)}; sizes other "
+            f"than that of "
             f"axis {axis} must be equal"
         )
     if x[axis] == 0 and 0 not in indices:
@@ -257,7 +278,8 @@ def _put_along_infer(shapes, dtypes, *, axis, mode):
     _along_check("put_along_axis", shapes[0], shapes[2], axis)
     if tuple(shapes[1]) != tuple(shapes[2]):
         raise ValueError(
-            f"[put_along_axis] updates of shape {tuple(shapes[1])} for indices of shape {tuple(shapes[2])}; "
+            f"[put_along_axis] updates of shape {tuple(shapes[1])} for indices of shape "
+            f"{tuple(shapes[2])}; "
             f"they must be equal"
         )
     return [(shapes[0], dtypes[0])]
@@ -309,7 +331,9 @@ def _slice_update_infer(shapes, dtypes, *, start, stop, stride, mode):
             )
         expected.append(size)
     if update != tuple(expected):
-        raise ValueError(f"[slice_update] an update of shape {update}; {tuple(expected)} would be right")
+        raise ValueError(
+            f"[slice_update] an update of shape {update}; {tuple(expected)} would be right"
+        )
     return [(shape, dtypes[0])]
 
 
@@ -344,13 +368,18 @@ def _concatenate_infer(shapes, dtypes, *, axis):
     first = tuple(shapes[0])
     dtype = dtypes[0]
     for shape, other in zip(shapes, dtypes):
-        if len(shape) != len(first) or any(a != b for k, (a, b) in enumerate(zip(shape, first)) if k != axis):
+        if len(shape) != len(first) or any(
+            a != b for k, (a, b) in enumerate(zip(shape, first)) if k != axis
+        ):
             raise ValueError(
-                f"[concatenate] shapes {first} and {tuple(shape)} along axis {axis}; all other sizes must be equal"
+                f"[concatenate] shapes {first} and {tuple(shape)} along axis {axis}; all other "
+                f"sizes must be equal"
             )
         dtype = promote(dtype, other)
     if any(other != dtype for other in dtypes):
-        raise ValueError(f"[concatenate] operands of dtypes {', '.join(dtypes)}; they must be the same")
+        raise ValueError(
+            f"[concatenate] operands of dtypes {', '.join(dtypes)}; they must be the same"
+        )
     return [((*first[:axis], sum(shape[axis] for shape in shapes), *first[axis + 1 :]), dtype)]
 
 
@@ -408,8 +437,12 @@ def _scatter_samples(mx, rng):
     i, j = _integers(mx, [0, 0, -1]), _integers(mx, [1, 1, 2])
     samples = []
     for mode in MODES:
-        samples.append(((x, _normal(mx, rng, 4, 3, 3), index), {"axes": (1,), "lead": 1, "mode": mode}))
-        samples.append(((x, _normal(mx, rng, 3, 3), i, j), {"axes": (0, 1), "lead": 0, "mode": mode}))
+        samples.append(
+            ((x, _normal(mx, rng, 4, 3, 3), index), {"axes": (1,), "lead": 1, "mode": mode})
+        )
+        samples.append(
+            ((x, _normal(mx, rng, 3, 3), i, j), {"axes": (0, 1), "lead": 0, "mode": mode})
+        )
     return samples
 
 

@@ -1,4 +1,4 @@
-"""Reading by integers, slices, None and Ellipsis alone: the common keys, without the detours of general ones."""
+"""Reading by integers, slices, None and Ellipsis alone: common keys, without the detours of others."""
 
 from mlxc._graph.array cimport array, wrap
 from mlxc._graph.bind cimport SLICE, bind_row, reshape
@@ -6,7 +6,7 @@ from mlxc._graph.node cimport Node, shape_tuple
 
 
 cdef Py_ssize_t count_axes(tuple parts) except -2:
-    """How many axes the parts of a key stand for; -1 if one is of another kind or the Ellipsis stands twice."""
+    """How many axes the parts of a key stand for; -1 for parts of another kind or two Ellipses."""
     cdef Py_ssize_t count = 0
     cdef bint dots = False
     for part in parts:
@@ -61,7 +61,10 @@ def read_basic(array x not None, key):
             high, step, length = low + 1, 1, 1
         else:
             low, high, step = part.indices(size)
-            length = max(0, (high - low + step - 1) // step if step > 0 else (low - high - step - 1) // -step)
+            if step > 0:
+                length = max(0, (high - low + step - 1) // step)
+            else:
+                length = max(0, (low - high - step - 1) // -step)
             if length == 0:
                 low, high, step = 0, 0, 1
             shape.append(length)

@@ -45,11 +45,6 @@ def _shape_methods(space):
         bind_method(method.__name__, method)
 
 
-def _iterate(x):
-    for k in range(x.shape[0]):
-        yield x[k]
-
-
 def _state(x):
     """What a pickle holds: bytes, dtype name, shape."""
     values = to_numpy(x.view(_space["uint16"]) if x.dtype.name == "bfloat16" else x)
@@ -80,7 +75,7 @@ def bind_all(space):
     bind_method("imag", property(space["imag"], doc=space["imag"].__doc__))
     if "matrix_transpose" in space:
         bind_method("mT", property(space["matrix_transpose"], doc="The last two axes exchanged."))
-    HOOKS.update(iter=_iterate, getstate=_state, repr=_repr, bytes=lambda x: _state(x)[0])
+    HOOKS.update(iter=space["ArrayIterator"], getstate=_state, repr=_repr, bytes=lambda x: _state(x)[0])
     for name in ("stack", "matmul", "divmod", "any", "getitem", "setitem"):
         if name in space:
             HOOKS[name] = space[name]

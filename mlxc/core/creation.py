@@ -1,7 +1,9 @@
 """Arrays made from nothing or from a few numbers: constants, ranges, grids, diagonals, windows.
 
-Rules: constants are one scalar stretched without a copy; ranges are the ``arange`` row, whose floats are rounded once from
-float64; everything triangular or diagonal is a comparison of two ranges, which fuses with what follows.
+Rules: constants are one scalar stretched without a copy; ranges are the ``arange`` row, whose
+floats are rounded once from
+float64; everything triangular or diagonal is a comparison of two ranges, which fuses with what
+follows.
 """
 
 import math
@@ -15,8 +17,10 @@ from mlxc._graph import Dtype, array, bind
 from ._arguments import as_array, as_shape, normalize_axis
 
 __all__ = [
-    "arange", "asarray", "bartlett", "blackman", "broadcast_arrays", "broadcast_shapes", "diag", "diagonal", "empty",
-    "empty_like", "eye", "full", "full_like", "hamming", "hanning", "identity", "linspace", "meshgrid", "ones",
+    "arange", "asarray", "bartlett", "blackman", "broadcast_arrays", "broadcast_shapes", "diag",
+    "diagonal", "empty",
+    "empty_like", "eye", "full", "full_like", "hamming", "hanning", "identity", "linspace",
+    "meshgrid", "ones",
     "ones_like", "trace", "tri", "tril", "triu", "zeros", "zeros_like",
 ]  # fmt: skip
 
@@ -183,7 +187,8 @@ def asarray(a, dtype=None, *, copy=None):
     Args:
         a (array, number, sequence, NumPy array or DLPack object): What to convert.
         dtype (Dtype, optional): By default what ``array`` gives.
-        copy (bool, optional): False refuses where values would have to be copied. Arrays never share values in a way
+        copy (bool, optional): False refuses where values would have to be copied. Arrays never
+            share values in a way
             that could be seen, so for them True and None mean the same.
 
     Returns:
@@ -199,7 +204,8 @@ def asarray(a, dtype=None, *, copy=None):
     """
     if copy is False and not (isinstance(a, array) and dtype in (None, a.dtype)):
         raise ValueError(
-            f"[asarray] {type(a).__name__} with copy=False; only an array of the same dtype needs no copy"
+            f"[asarray] {type(a).__name__} with copy=False; only an array of the same dtype needs "
+            f"no copy"
         )
     return array(a, dtype)
 
@@ -226,7 +232,9 @@ def _range_length(start, stop, step):
         return len(range(start, stop, step))
     steps = (stop - start) / step
     if not math.isfinite(steps):
-        raise ValueError(f"[arange] from {start} to {stop} by {step}; the number of steps must be finite")
+        raise ValueError(
+            f"[arange] from {start} to {stop} by {step}; the number of steps must be finite"
+        )
     return max(math.ceil(steps), 0)
 
 
@@ -245,7 +253,9 @@ def _range_arguments(start, stop, step, dtype):
     if start is None:
         start, stop = stop, None
     if start is None:
-        raise TypeError("[arange] no stop; arange(stop) or arange(start, stop, step) would be right")
+        raise TypeError(
+            "[arange] no stop; arange(stop) or arange(start, stop, step) would be right"
+        )
     start, stop = (0, start) if stop is None else (start, stop)
     step = 1 if step is None else step
     return (*(_number("arange", value) for value in (start, stop, step)), dtype)
@@ -260,10 +270,12 @@ def arange(start=None, stop=None, step=None, dtype=None, *, stream=None):
         start (int or float): First number, 0 by default.
         stop (int or float): End of the half-open interval.
         step (int or float): Increment, 1 by default; may be negative.
-        dtype (Dtype, optional): float32 if an argument is a float, else int32, or int64 if it must be.
+        dtype (Dtype, optional): float32 if an argument is a float, else int32, or int64 if it must
+            be.
 
     Returns:
-        array: Of shape (n,). Under an integer dtype the increment is ``dtype(start + step) - dtype(start)``, as NumPy's.
+        array: Of shape (n,). Under an integer dtype the increment is ``dtype(start + step) -
+        dtype(start)``, as NumPy's.
 
     Raises:
         ValueError: If the step is 0, the number of steps is not finite, or the dtype is bool.
@@ -665,7 +677,8 @@ def broadcast_shapes(*shapes):
         shapes (sequences of int): At least one.
 
     Returns:
-        tuple of int: As long as the longest; sizes of an axis, counted from the last, are equal or 1.
+        tuple of int: As long as the longest; sizes of an axis, counted from the last, are equal or
+        1.
 
     Raises:
         ValueError: If there is none.
@@ -683,7 +696,8 @@ def broadcast_shapes(*shapes):
         for k, size in enumerate(shape, len(out) - len(shape)):
             if size != 1 and out[k] not in (1, size):
                 raise ValueError(
-                    f"[broadcast_shapes] shapes {' and '.join(map(str, shapes))} cannot be broadcast together; "
+                    f"[broadcast_shapes] shapes {' and '.join(map(str, shapes))} cannot be "
+                    f"broadcast together; "
                     f"sizes of an axis must be equal or 1, counted from the last axis"
                 )
             out[k] = size if size != 1 else out[k]

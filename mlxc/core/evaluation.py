@@ -3,9 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from mlxc._graph import evaluate_all
-
-from ._trees import arrays_of
+from mlxc._graph import arrays_of, evaluate_all
 
 __all__ = ["async_eval", "eval"]
 
@@ -29,7 +27,7 @@ def eval(*args):
         >>> x = mx.ones((2,)) + 1
         >>> mx.eval(x)
     """
-    evaluate_all(arrays_of(args))
+    evaluate_all(args)
 
 
 def async_eval(*args):

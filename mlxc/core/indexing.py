@@ -1,9 +1,13 @@
 """Indexing: reading and writing by keys, and the public functions that take index arrays.
 
-Rules: integers, slices, None and Ellipsis alone are one ``slice`` (and a ``reshape``). Index arrays are one ``gather`` or
-``scatter``; where their axes go follows NumPy: in place if the integers and arrays stand next to each other, else first.
-An Ellipsis that stands for no axis does not part them. Boolean masks are evaluated when they are read, and the axes they
-cover are merged into one. Negative indices count from the end; an index out of range is an IndexError.
+Rules: integers, slices, None and Ellipsis alone are one ``slice`` (and a ``reshape``). Index arrays
+are one ``gather`` or
+``scatter``; where their axes go follows NumPy: in place if the integers and arrays stand next to
+each other, else first.
+An Ellipsis that stands for no axis does not part them. Boolean masks are evaluated when they are
+read, and the axes they
+cover are merged into one. Negative indices count from the end; an index out of range is an
+IndexError.
 """
 
 from operator import index as as_int
@@ -68,7 +72,9 @@ def _slice_bounds(key, size):
 def _position(index, axis, size):
     """An integer index counted from the front."""
     if not -size <= index < size:
-        raise IndexError(f"[getitem] index {index} is out of range for axis {axis} with size {size}")
+        raise IndexError(
+            f"[getitem] index {index} is out of range for axis {axis} with size {size}"
+        )
     return index + size if index < 0 else index
 
 
@@ -88,11 +94,14 @@ def _classify(key):
         return as_int(key)
     else:
         raise IndexingError(
-            f"[getitem] a key of type {type(key).__name__}; integers, slices, None, Ellipsis and arrays of "
+            f"[getitem] a key of type {type(key).__name__}; integers, slices, None, Ellipsis and "
+            f"arrays of "
             f"integers or booleans would be right"
         )
     if not _is_mask(found) and found.dtype not in _INTEGERS:
-        raise IndexingError(f"[getitem] indices of dtype {found.dtype}; integers or booleans would be right")
+        raise IndexingError(
+            f"[getitem] indices of dtype {found.dtype}; integers or booleans would be right"
+        )
     return found
 
 
@@ -137,7 +146,8 @@ def _merge_masks(shape, parts):
         if _is_mask(part):
             if tuple(part.shape) != under:
                 raise IndexingError(
-                    f"[getitem] a boolean mask of shape {tuple(part.shape)} for axes of shape {under}; "
+                    f"[getitem] a boolean mask of shape {tuple(part.shape)} for axes of shape "
+                    f"{under}; "
                     f"they must be equal"
                 )
             size = 1
@@ -161,7 +171,8 @@ def _placement(parts):
 
 
 def _plan(shape, key, integers_index=False):
-    """The plan of a key. ``integers_index`` makes integers next to index arrays index arrays of their own."""
+    """The plan of a key. ``integers_index`` makes integers next to index arrays index arrays of
+    their own."""
     parts = _parts(shape, key)
     merged = shape
     if any(_is_mask(part) for part in parts):
@@ -299,7 +310,8 @@ def _writing_plan(x, key):
 
 
 def _select_mask(x, mask, value):
-    """Assignment under one mask of a value that is the same everywhere: needs no evaluation. None if it is not."""
+    """Assignment under one mask of a value that is the same everywhere: needs no evaluation. None
+    if it is not."""
     width = x.ndim - mask.ndim
     if mask.ndim == 0 or tuple(mask.shape) != x.shape[: mask.ndim]:
         return None
@@ -348,7 +360,9 @@ class ArrayAt:
         if not self._keyed:
             raise ValueError(f"[at] no indices; x.at[indices].{mode}(value) would be right")
         if isinstance(self._key, (bool, np.bool_)):
-            raise IndexingError("[at] a boolean as a key; integers, slices and masks would be right")
+            raise IndexingError(
+                "[at] a boolean as a key; integers, slices and masks would be right"
+            )
         return _write(x, _writing_plan(x, self._key), value, mode)
 
     def _combine(self, value, mode):
@@ -423,7 +437,8 @@ def _along_operands(op, a, indices, axis):
     axis = normalize_axis(op, axis, a.ndim)
     if a.ndim != indices.ndim:
         raise ValueError(
-            f"[{op}] indices with {indices.ndim} axes for an array with {a.ndim}; they must have as many"
+            f"[{op}] indices with {indices.ndim} axes for an array with {a.ndim}; they must have "
+            f"as many"
         )
     return a, indices, axis
 
@@ -433,7 +448,8 @@ def _with_size(shape, axis, size):
 
 
 def take_along_axis(a, /, indices, axis=-1, *, stream=None):
-    """For each position, the element that an index names along an axis, as argsort's results want it.
+    """For each position, the element that an index names along an axis, as argsort's results want
+    it.
 
     Args:
         a (array): Any shape and dtype.
@@ -461,7 +477,8 @@ def take_along_axis(a, /, indices, axis=-1, *, stream=None):
 
 
 def put_along_axis(a, /, indices, values, axis=None, *, stream=None):
-    """A copy of the array with values put where indices say along an axis; of repeated indices the last counts.
+    """A copy of the array with values put where indices say along an axis; of repeated indices the
+    last counts.
 
     Args:
         a (array): Any shape and dtype.
@@ -501,13 +518,15 @@ def _dynamic_axes(op, a, start_indices, axes):
         raise ValueError(f"[{op}] start indices of dtype {starts.dtype}; integers would be right")
     if starts.ndim > 1 or starts.size != len(axes):
         raise ValueError(
-            f"[{op}] start indices of shape {starts.shape} for {len(axes)} axes; one an axis would be right"
+            f"[{op}] start indices of shape {starts.shape} for {len(axes)} axes; one an axis would "
+            f"be right"
         )
     return mx.reshape(starts.astype(mx.int64), (-1,)), axes
 
 
 def _window(starts, k, size, length):
-    """The indices of a window along one axis. A start before the axis is sent past its end, to be refused there."""
+    """The indices of a window along one axis. A start before the axis is sent past its end, to be
+    refused there."""
     start = starts[k]
     start = mx.where(start < -size, size, mx.where(start < 0, start + size, start))
     return start + mx.arange(length, dtype=mx.int64)
@@ -518,7 +537,8 @@ def slice(a, start_indices, axes, slice_size, *, stream=None):
 
     Args:
         a (array): Any shape and dtype.
-        start_indices (array of integers): Where the block starts, one for each of ``axes``; negative ones count from
+        start_indices (array of integers): Where the block starts, one for each of ``axes``;
+            negative ones count from
             the end. Along other axes it starts at 0.
         axes (tuple of int): The axes that ``start_indices`` speaks of.
         slice_size (tuple of int): The block's size along every axis of ``a``.
@@ -540,7 +560,9 @@ def slice(a, start_indices, axes, slice_size, *, stream=None):
     starts, axes = _dynamic_axes("slice", a, start_indices, axes)
     sizes = tuple(as_int(size) for size in slice_size)
     if len(sizes) != a.ndim or any(not 0 <= m <= n for m, n in zip(sizes, a.shape)):
-        raise ValueError(f"[slice] sizes {sizes} for an array of shape {a.shape}; at most its own, one an axis")
+        raise ValueError(
+            f"[slice] sizes {sizes} for an array of shape {a.shape}; at most its own, one an axis"
+        )
     static = tuple(_Slice(None) if axis in axes else _Slice(0, m) for axis, m in enumerate(sizes))
     out = getitem(a, static)
     for k, axis in enumerate(axes):
@@ -554,7 +576,8 @@ def slice_update(a, update, start_indices, axes, *, stream=None):
     Args:
         a (array): Any shape and dtype.
         update (array): The block; axes that are missing in front count as 1.
-        start_indices (array of integers): Where the block starts, one for each of ``axes``; negative ones count from
+        start_indices (array of integers): Where the block starts, one for each of ``axes``;
+            negative ones count from
             the end. Along other axes it starts at 0.
         axes (tuple of int): The axes that ``start_indices`` speaks of.
 
@@ -576,7 +599,9 @@ def slice_update(a, update, start_indices, axes, *, stream=None):
     if update.ndim < a.ndim:
         update = mx.reshape(update, (1,) * (a.ndim - update.ndim) + update.shape)
     if update.ndim > a.ndim or any(m > n for m, n in zip(update.shape, a.shape)):
-        raise ValueError(f"[slice_update] a block of shape {update.shape} does not fit into {a.shape}")
+        raise ValueError(
+            f"[slice_update] a block of shape {update.shape} does not fit into {a.shape}"
+        )
     order = sorted(axes)
     windows = [
         mx.reshape(

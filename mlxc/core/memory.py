@@ -1,5 +1,6 @@
 """Memory in use and its limits."""
 
+from mlxc._graph import arrays_of, buffer_extent, is_evaluated
 from mlxc._memory.buffer import (
     clear_cache,
     get_active_memory,
@@ -12,7 +13,6 @@ from mlxc._memory.buffer import (
     set_wired_limit,
 )
 
-from ._trees import arrays_of
 
 __all__ = [
     "clear_cache", "get_active_memory", "get_array_buffer_size", "get_cache_memory", "get_memory_limit",
@@ -39,8 +39,6 @@ def get_array_buffer_size(*args):
         >>> mx.get_array_buffer_size(x, x) >= 4000
         True
     """
-    from mlxc._graph.interface import buffer_extent, is_evaluated
-
     blocks = {}
     for x in arrays_of(args):
         if not is_evaluated(x):

@@ -1,6 +1,8 @@
-"""Composites that join, part, repeat and reorder arrays; and small arithmetic that is made of other functions.
+"""Composites that join, part, repeat and reorder arrays; and small arithmetic that is made of other
+functions.
 
-Rules: parts of an array are slices, without a copy; joining is the ``concatenate`` row after promotion; what comes back is
+Rules: parts of an array are slices, without a copy; joining is the ``concatenate`` row after
+promotion; what comes back is
 always another handle than what went in, so that in-place operations on one leave the other alone.
 """
 
@@ -12,10 +14,13 @@ import mlxc.core as mx
 from mlxc._graph import array, bind
 
 from ._arguments import as_array, normalize_axes, normalize_axis
+from ._hadamard import hadamard_factors, hadamard_matrix
 
 __all__ = [
-    "allclose", "array_equal", "atleast_1d", "atleast_2d", "atleast_3d", "clip", "concat", "concatenate",
-    "contiguous", "diff", "divmod", "flip", "hadamard_transform", "isclose", "nan_to_num", "pad", "positive", "repeat",
+    "allclose", "array_equal", "atleast_1d", "atleast_2d", "atleast_3d", "clip", "concat",
+    "concatenate",
+    "contiguous", "diff", "divmod", "flip", "hadamard_transform", "isclose", "nan_to_num", "pad",
+    "positive", "repeat",
     "roll", "round", "split", "stack", "tile", "unstack",
 ]  # fmt: skip
 
@@ -36,10 +41,12 @@ def _with_size(shape, axis, size):
 
 
 def _promoted(arrays):
-    arrays = [as_array(x) for x in arrays]
+    arrays = [x if type(x) is array else as_array(x) for x in arrays]
     dtype = arrays[0].dtype
+    if all(x.dtype is dtype for x in arrays):
+        return arrays
     for x in arrays[1:]:
-        dtype = dtype if x.dtype == dtype else mx.result_type(dtype, x.dtype)
+        dtype = mx.result_type(dtype, x.dtype)
     return [x if x.dtype == dtype else x.astype(dtype) for x in arrays]
 
 
@@ -47,7 +54,8 @@ def concatenate(arrays, axis=0, *, stream=None):
     """Arrays one after the other along an axis.
 
     Args:
-        arrays (list or tuple of array, or array): The same shapes but for ``axis``; dtypes are promoted.
+        arrays (list or tuple of array, or array): The same shapes but for ``axis``; dtypes are
+            promoted.
         axis (int, optional): Along which; with None the arrays are flattened first.
 
     Returns:
@@ -97,7 +105,9 @@ def stack(arrays, axis=0, *, stream=None):
     if not arrays:
         raise ValueError("[stack] no arrays; at least one would be right")
     if any(x.shape != arrays[0].shape for x in arrays):
-        raise ValueError(f"[stack] shapes {', '.join(str(x.shape) for x in arrays)}; they must be equal")
+        raise ValueError(
+            f"[stack] shapes {', '.join(str(x.shape) for x in arrays)}; they must be equal"
+        )
     shape = arrays[0].shape
     axis = normalize_axis("stack", 0 if axis is None else axis, len(shape) + 1)
     wide = (*shape[:axis], 1, *shape[axis:])
@@ -113,7 +123,9 @@ def _split_points(op, size, indices_or_sections, axis):
     if count <= 0:
         raise ValueError(f"[{op}] {count} parts; 1 or more would be right")
     if size % count:
-        raise ValueError(f"[{op}] axis {axis} with size {size} does not divide into {count} equal parts")
+        raise ValueError(
+            f"[{op}] axis {axis} with size {size} does not divide into {count} equal parts"
+        )
     width = size // count
     return [(k * width, (k + 1) * width) for k in range(count)]
 
@@ -177,12 +189,17 @@ def _pad_widths(pad_width, ndim):
     elif not any(isinstance(entry, (list, tuple)) for entry in pad_width):
         widths = [tuple(pad_width)]
     else:
-        widths = [tuple(entry) if isinstance(entry, (list, tuple)) else (entry,) for entry in pad_width]
+        widths = [
+            tuple(entry) if isinstance(entry, (list, tuple)) else (entry,) for entry in pad_width
+        ]
     widths = [pair * 2 if len(pair) == 1 else pair for pair in widths]
     if len(widths) == 1:
         widths = widths * ndim
     if len(widths) != ndim or any(len(pair) != 2 for pair in widths):
-        raise ValueError(f"[pad] widths {pad_width} for {ndim} axes; one pair for all or one an axis would be right")
+        raise ValueError(
+            f"[pad] widths {pad_width} for {ndim} axes; one pair for all or one an axis would be "
+            f"right"
+        )
     widths = [(as_int(low), as_int(high)) for low, high in widths]
     for axis, pair in enumerate(widths):
         if min(pair) < 0:
@@ -204,7 +221,9 @@ def _pad_edge(a, axis, low, high):
     """The first and the last element stretched."""
     size = a.shape[axis]
     if size == 0:
-        raise ValueError(f"[pad] mode 'edge' along axis {axis} with size 0; there is no edge to repeat")
+        raise ValueError(
+            f"[pad] mode 'edge' along axis {axis} with size 0; there is no edge to repeat"
+        )
     first = mx.broadcast_to(_slice_axis(a, axis, 0, 1), _with_size(a.shape, axis, low))
     last = mx.broadcast_to(_slice_axis(a, axis, size - 1, size), _with_size(a.shape, axis, high))
     return concatenate([first, a, last], axis)
@@ -214,7 +233,9 @@ def _pad_mirror(a, axis, low, high, mode):
     """The axis read back and forth; "symmetric" repeats the ends, "reflect" does not."""
     size = a.shape[axis]
     if size == 0:
-        raise ValueError(f"[pad] mode {mode!r} along axis {axis} with size 0; there is nothing to mirror")
+        raise ValueError(
+            f"[pad] mode {mode!r} along axis {axis} with size 0; there is nothing to mirror"
+        )
     at = np.arange(-low, size + high)
     if mode == "symmetric":
         at = at % (2 * size)
@@ -232,9 +253,11 @@ def pad(a, pad_width, mode="constant", constant_values=0, *, stream=None):
 
     Args:
         a (array): Any shape and dtype.
-        pad_width (int, pair of int or list of pairs): Elements before and after: one number or pair for all axes, or a
+        pad_width (int, pair of int or list of pairs): Elements before and after: one number or pair
+            for all axes, or a
             pair for each.
-        mode (str): "constant"; "edge" repeats the outermost elements; "reflect" mirrors without, "symmetric" with
+        mode (str): "constant"; "edge" repeats the outermost elements; "reflect" mirrors without,
+            "symmetric" with
             them.
         constant_values (number or array): What the margin is filled with under "constant".
 
@@ -251,7 +274,9 @@ def pad(a, pad_width, mode="constant", constant_values=0, *, stream=None):
     """
     a = as_array(a)
     if mode not in ("constant", "edge", "reflect", "symmetric"):
-        raise ValueError(f"[pad] mode {mode!r}; 'constant', 'edge', 'reflect' or 'symmetric' would be right")
+        raise ValueError(
+            f"[pad] mode {mode!r}; 'constant', 'edge', 'reflect' or 'symmetric' would be right"
+        )
     widths = _pad_widths(pad_width, a.ndim)
     if not any(low or high for low, high in widths):
         return array(a)
@@ -339,8 +364,10 @@ def roll(a, shift, axis=None, /, *, stream=None):
 
     Args:
         a (array): Any shape.
-        shift (int or sequence of int): How far, to the right if positive; a sequence without an axis is summed.
-        axis (int or sequence of int, optional): Along which; without it the array is flattened on the way.
+        shift (int or sequence of int): How far, to the right if positive; a sequence without an
+            axis is summed.
+        axis (int or sequence of int, optional): Along which; without it the array is flattened on
+            the way.
 
     Returns:
         array: The same shape.
@@ -455,7 +482,8 @@ def atleast_3d(*arys, stream=None):
     """Arrays with at least three axes.
 
     Args:
-        arys (array): Any number; a vector of n becomes (1, n, 1), a matrix (m, n) becomes (m, n, 1).
+        arys (array): Any number; a vector of n becomes (1, n, 1), a matrix (m, n) becomes (m, n,
+            1).
 
     Returns:
         array or list of array: One for each.
@@ -526,71 +554,9 @@ def diff(a, /, n=1, axis=-1, *, stream=None):
     return out
 
 
-# Hadamard matrices of sizes that are no power of 2. 12: Paley's second construction over the integers modulo 5.
-# 20 and 28: four by four circulant blocks, given by their first rows (Williamson's construction).
-_CIRCULANTS = {
-    20: (
-        "+---- +---- ++--+ +-++-",
-        "-++++ +---- -+--+ ++--+",
-        "--++- +-++- +---- -++++",
-        "-+--+ --++- +---- +----",
-    ),
-    28: (
-        "+------ ++----+ +-+--+- +--++--",
-        "--++++- +------ -++--++ +-+--+-",
-        "-+-++-+ +--++-- +------ --++++-",
-        "-++--++ -+-++-+ ++----+ +------",
-    ),
-}
-
-
-def _paley_12():
-    conference = np.ones((6, 6)) - np.eye(6)
-    squares = {1, 4}
-    for i in range(5):
-        for j in range(5):
-            if i != j:
-                conference[i + 1, j + 1] = 1 if (i - j) % 5 in squares else -1
-    return np.kron(conference, [[1, 1], [1, -1]]) + np.kron(np.eye(6), [[1, -1], [-1, -1]])
-
-
-def _circulant(signs):
-    row = np.array([1.0 if sign == "+" else -1.0 for sign in signs])
-    return np.stack([np.roll(row, k) for k in range(len(row))])
-
-
-def _hadamard_matrix(m):
-    """A Hadamard matrix of size 12, 20, 28, or a power of 2 (Sylvester's)."""
-    if m == 12:
-        return _paley_12()
-    if m in _CIRCULANTS:
-        return np.block([[_circulant(signs) for signs in row.split()] for row in _CIRCULANTS[m]])
-    out = np.ones((1, 1))
-    while len(out) < m:
-        out = np.block([[out, out], [out, -out]])
-    return out
-
-
-def _hadamard_factors(n):
-    """Sizes whose Kronecker product the transform is, each small enough for one matrix product."""
-    power = n & -n
-    rest = n // power
-    factors = []
-    if rest != 1:
-        if rest not in (3, 5, 7) or power < 4:
-            raise ValueError(
-                f"[hadamard_transform] a last axis of size {n}; m * 2**k with m of 1, 12, 20, 28 would be right"
-            )
-        factors.append(4 * rest)
-        power //= 4
-    while power > 1:
-        factors.append(min(power, 64))
-        power //= factors[-1]
-    return factors
-
-
 def hadamard_transform(a, scale=None, stream=None):
-    """The Walsh-Hadamard transform of the last axis: its product with a matrix of 1 and -1 with orthogonal rows.
+    """The Walsh-Hadamard transform of the last axis: its product with a matrix of 1 and -1 with
+    orthogonal rows.
 
     Args:
         a (array): Last axis of size m * 2**k with m of 1, 12, 20 or 28. Integers become float32.
@@ -618,8 +584,8 @@ def hadamard_transform(a, scale=None, stream=None):
     n = a.shape[-1]
     work = dtype if dtype == mx.float64 else mx.float32
     out, done = mx.reshape(a.astype(work), (-1, n)), 1
-    for m in _hadamard_factors(n):
-        matrix = array(_hadamard_matrix(m), work)
+    for m in hadamard_factors(n):
+        matrix = array(hadamard_matrix(m), work)
         out = mx.matmul(matrix, mx.reshape(out, (-1, m, n // (done * m))))
         done *= m
     scale = n**-0.5 if scale is None else scale
@@ -674,7 +640,11 @@ def clip(a, /, a_min, a_max, *, stream=None):
     return out if a_max is None else mx.minimum(out, a_max)
 
 
-_LARGEST = {"float16": 65504.0, "bfloat16": 2.0**127 * (2 - 2**-7), "float64": float(np.finfo("f8").max)}
+_LARGEST = {
+    "float16": 65504.0,
+    "bfloat16": 2.0**127 * (2 - 2**-7),
+    "float64": float(np.finfo("f8").max),
+}
 
 
 def nan_to_num(a, nan=0, posinf=None, neginf=None, stream=None):
@@ -684,7 +654,8 @@ def nan_to_num(a, nan=0, posinf=None, neginf=None, stream=None):
         a (array or number): Any shape; integers have nothing to replace.
         nan (float): What NaN becomes.
         posinf (float, optional): What infinity becomes; the dtype's largest value by default.
-        neginf (float, optional): What minus infinity becomes; the dtype's smallest value by default.
+        neginf (float, optional): What minus infinity becomes; the dtype's smallest value by
+            default.
 
     Returns:
         array: The same shape and dtype.

@@ -53,9 +53,7 @@ def _axis(op, axis, ndim):
     return axis % ndim
 
 
-def cross_entropy(
-    logits, targets, weights=None, axis=-1, label_smoothing=0.0, reduction="none"
-):
+def cross_entropy(logits, targets, weights=None, axis=-1, label_smoothing=0.0, reduction="none"):
     """Cross entropy ``-sum(p · log_softmax(logits))`` of classes or of probabilities p.
 
     Args:

@@ -261,9 +261,7 @@ class MultiOptimizer(Optimizer):
         self._state = {}
         filters = list(filters)
         if len(filters) != len(optimizers) - 1:
-            raise ValueError(
-                f"Given {len(filters)} filters but {len(optimizers) - 1} needed."
-            )
+            raise ValueError(f"Given {len(filters)} filters but {len(optimizers) - 1} needed.")
         self.optimizers = list(optimizers)
         self.filters = [*filters, lambda path, array: True]
 

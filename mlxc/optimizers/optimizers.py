@@ -528,9 +528,7 @@ class Muon(Optimizer):
         (2, 2)
     """
 
-    def __init__(
-        self, learning_rate, momentum=0.95, weight_decay=0.01, nesterov=True, ns_steps=5
-    ):
+    def __init__(self, learning_rate, momentum=0.95, weight_decay=0.01, nesterov=True, ns_steps=5):
         super().__init__()
         self._maybe_schedule("learning_rate", learning_rate)
         self.momentum = momentum

@@ -185,9 +185,7 @@ def tree_unflatten(tree):
     # A file may name index 10**12: a hole costs memory, so holes may not outnumber the leaves.
     if max(by_index) > 1_000_000 + 8 * len(pairs):
         raise ValueError(f"[tree_unflatten] list index {max(by_index)} leaves too many holes")
-    return [
-        tree_unflatten(by_index[i]) if i in by_index else {} for i in range(max(by_index) + 1)
-    ]
+    return [tree_unflatten(by_index[i]) if i in by_index else {} for i in range(max(by_index) + 1)]
 
 
 def tree_reduce(fn, tree, initializer=None, is_leaf=None):

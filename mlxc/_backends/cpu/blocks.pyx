@@ -1,6 +1,7 @@
 """Moving and combining strided blocks: what the launchers of movement and indexing share.
 
-A Block is a nest of loops with joined axes; the innermost is one call of a kernel. Work is split by its size alone.
+A Block is a nest of loops with joined axes; the innermost is one call of a kernel. Work is split
+by its size alone.
 """
 
 from mlxc._backends.cpu.kernels cimport kernel
@@ -78,7 +79,7 @@ cdef void move_rows(
         row //= block.shape[axis]
         dst += at[axis] * block.dst_strides[axis]
         src += at[axis] * block.src_strides[axis]
-    for row in range(begin, end):
+    for _ in range(begin, end):
         block.fold(
             dst, block.dst_strides[inner], src, block.src_strides[inner], block.shape[inner]
         )

@@ -1,7 +1,8 @@
 """Launchers of gather, scatter and their counterparts along one axis.
 
-Rules: every index is checked, and turned into a byte offset, before the element it names is touched; chunks are cut so
-that no two write the same element, by sizes alone, and duplicate destinations are combined in the order of the indices.
+Rules: every index is checked, and turned into a byte offset, before the element it names is touched;
+chunks are cut so that no two write the same element, by sizes alone, and duplicate destinations are
+combined in the order of the indices.
 """
 
 from libc.stdint cimport int64_t
@@ -21,7 +22,8 @@ cdef enum:
     LINE = 512           # offsets at a time along an axis: 4 KiB on the stack
 
 cdef struct Selection:
-    # Elements of one side, x (gather) or the output (scatter), named by leading axes, an index and trailing axes.
+    # Elements of one side, x (gather) or the output (scatter), named by leading axes, an index and
+    # trailing axes.
     int nlead
     Py_ssize_t[MAX_AXES] lead_shape
     Py_ssize_t[MAX_AXES] lead_strides        # bytes, of the indexed side
@@ -37,7 +39,7 @@ cdef struct Selection:
     # scatter: where an index's values start, in bytes
     int64_t* value_offsets
     index_fn combine
-    Py_ssize_t value_stride                  # bytes, where the indices step evenly through the values
+    Py_ssize_t value_stride                  # bytes, where indices step evenly through values
     bint even
     Py_ssize_t pieces                        # of the first trailing axis, where it is cut
 
@@ -65,7 +67,7 @@ cdef struct Along:
 cdef Py_ssize_t add_offsets(
     View* index, offsets_fn convert, Py_ssize_t size, Py_ssize_t step, int64_t* offsets
 ) noexcept nogil:
-    """Add an index array's part to the offsets, in row-major order; the position of a bad index, or -1."""
+    """Add an index array's part to the offsets; the row-major position of a bad index, or -1."""
     cdef Py_ssize_t[MAX_AXES] at
     cdef int inner = index.ndim - 1
     cdef int axis
@@ -135,7 +137,7 @@ cdef int split_axes(
     Selection* job, View* side, View* values, View* index, tuple axes, int lead, fold_fn fold,
     bint reading
 ) except -1:
-    """Leading and trailing axes with the strides of both sides. In reading, values are what is written."""
+    """Leading and trailing axes with both sides' strides. In reading, values are what is written."""
     cdef int axis, position
     cdef int passed = 0
     cdef Py_ssize_t stride
@@ -244,7 +246,7 @@ cdef int launch_gather(View* ins, int nin, View* outs, int nout, object params) 
 cdef void scatter_lead(
     Selection* job, Py_ssize_t lead, const Block* tail, Py_ssize_t begin
 ) noexcept nogil:
-    """All indices of one leading position, in order; tail may be a part of the trailing axes from begin."""
+    """All indices of one leading position, in order; tail may be a part of the trailing axes."""
     cdef Py_ssize_t base, value, k
     cdef char* dst
     cdef const char* src
@@ -314,7 +316,7 @@ cdef void step_evenly(Selection* job, View* index, const Py_ssize_t* strides) no
 
 
 cdef void run_scatter(Selection* job) noexcept nogil:
-    """Chunks are leading positions, or parts of the trailing axes: never indices, which may meet."""
+    """Chunks are leading positions or parts of the trailing axes, never indices, which may meet."""
     cdef Py_ssize_t nbytes = job.n * job.tail.size * job.itemsize
     cdef Py_ssize_t lead, width
     if job.leads == 0 or job.n == 0 or job.tail.size == 0:

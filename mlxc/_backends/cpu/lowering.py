@@ -115,7 +115,7 @@ class Lowering:
         room = max(256, FIRST_LEVEL // (4 * max(live, 1)) // 64 * 64)
         if live <= 2:
             room = 8192
-        self.tile_columns = self.columns
+        self.tile_columns = max(1, self.columns)
         if self.program.kind == "map" or self.program.kind == "reduce":
             if self.columns * 2 > room or self.rows == 1:
                 self.tile_rows, self.tile_columns = 1, max(1, min(self.columns, room))

@@ -146,7 +146,7 @@ cdef void gather(TileCode* tiles, Stream* s, char* source, char* target, Py_ssiz
                  Py_ssize_t column, Py_ssize_t columns) noexcept nogil:
     """Copy a strided tile into a dense register."""
     cdef copy_fn copy = COPIERS[s.itemsize]
-    cdef Py_ssize_t r, block, offset, index, width
+    cdef Py_ssize_t r, offset, index, width, run, done
     cdef int k
     if s.shape == COLUMN:
         if tiles.nouter == 1:
@@ -160,16 +160,20 @@ cdef void gather(TileCode* tiles, Stream* s, char* source, char* target, Py_ssiz
             copy(source + row_offset(tiles, s, row + r) + column * s.inner, s.inner, target, s.itemsize, columns)
             target += columns * s.itemsize
         return
-    width = tiles.within[tiles.nwithin - 1]      # whole rows: their innermost dimension at a time
+    width = tiles.within[tiles.nwithin - 1]      # runs along the innermost dimension
     for r in range(rows):
-        for block in range(columns // width):
-            offset = row_offset(tiles, s, row + r)
-            index = block
+        done = 0
+        while done < columns:
+            index = (column + done) // width
+            run = (column + done) % width
+            offset = row_offset(tiles, s, row + r) + run * s.inner
+            run = min(width - run, columns - done)
             for k in range(tiles.nwithin - 2, -1, -1):
                 offset += index % tiles.within[k] * s.within[k]
                 index //= tiles.within[k]
-            copy(source + offset, s.inner, target, s.itemsize, width)
-            target += width * s.itemsize
+            copy(source + offset, s.inner, target, s.itemsize, run)
+            target += run * s.itemsize
+            done += run
 
 
 cdef inline void run_instruction(Instruction* code, char** regs, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:

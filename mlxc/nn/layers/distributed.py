@@ -37,8 +37,7 @@ def _divided(layer, what, size, group):
     processes = group.size()
     if size % processes:
         raise ValueError(
-            f"[{layer}] cannot shard {what} {size} across {processes} devices; "
-            "it must be divisible"
+            f"[{layer}] cannot shard {what} {size} across {processes} devices; it must be divisible"
         )
     return size // processes
 

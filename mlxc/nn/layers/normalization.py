@@ -206,9 +206,7 @@ class BatchNorm(Module):
         (5, 4)
     """
 
-    def __init__(
-        self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True
-    ):
+    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True):
         super().__init__()
         _checks.positive("BatchNorm", num_features=num_features)
         self.num_features = num_features

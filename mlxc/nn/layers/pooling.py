@@ -38,9 +38,7 @@ class _Pool(Module):
             raise ValueError(f"[{name}] 'padding' must be non-negative but got {self._padding}.")
 
     def _extra_repr(self):
-        return (
-            f"kernel_size={self._kernel_size}, stride={self._stride}, padding={self._padding}"
-        )
+        return f"kernel_size={self._kernel_size}, stride={self._stride}, padding={self._padding}"
 
     def __call__(self, x):
         name, n = type(self).__name__, self.spatial

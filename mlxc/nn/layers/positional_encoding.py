@@ -72,8 +72,7 @@ class SinusoidalPositionalEncoding(Module):
         super().__init__()
         if dims < 2 or dims % 2:
             raise ValueError(
-                "[SinusoidalPositionalEncoding] dims must be positive and even but got "
-                f"{dims}."
+                f"[SinusoidalPositionalEncoding] dims must be positive and even but got {dims}."
             )
         half = dims // 2
         # Frequencies fall geometrically from max_freq to min_freq; one alone is max_freq.

@@ -1,0 +1,321 @@
+"""Linear algebra against NumPy, derivatives in float64 against differences, and input without an answer."""
+
+import numpy as np
+import pytest
+
+import mlxc.core as mx
+from support import check_derivatives, generator, to_mx, to_np
+
+LA = mx.linalg
+
+
+def matrices(*shape, dtype=np.float32):
+    """Random matrices with a strong diagonal."""
+    x = generator("linalg", shape).standard_normal(shape)
+    for i in range(min(shape[-2:])):
+        x[..., i, i] += 3 + i
+    return x.astype(dtype)
+
+
+def positive(*shape, dtype=np.float32):
+    x = matrices(*shape)
+    return (x @ np.swapaxes(x, -1, -2)).astype(dtype)
+
+
+def assert_near(got, expected, tolerance=1e-4):
+    got, expected = to_np(got), np.asarray(expected)
+    assert got.shape == expected.shape
+    np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
+
+
+SQUARE = matrices(2, 4, 4)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["inv", "det"])
+def test_functions_of_square_matrices_equal_numpy(name, dtype):
+    x = SQUARE.astype(dtype)
+    got = getattr(LA, name)(to_mx(x))
+    assert to_np(got).dtype == dtype
+    assert_near(got, getattr(np.linalg, name)(x))
+
+
+@pytest.mark.parametrize("n", [1, 3, 64, 65, 150])
+@pytest.mark.parametrize("upper", [False, True])
+def test_solve_triangular_reads_one_triangle_alone(n, upper):
+    a, b = matrices(2, n, n) + 2 * np.eye(n, dtype=np.float32) * np.sqrt(n), matrices(2, n, 3)
+    triangle = np.triu(a) if upper else np.tril(a)
+    assert_near(LA.solve_triangular(mx.array(a), mx.array(b), upper=upper), np.linalg.solve(triangle, b), 1e-3)
+    assert_near(LA.tri_inv(mx.array(a), upper=upper), np.linalg.inv(triangle), 1e-3)
+
+
+@pytest.mark.parametrize(
+    "a, b", [((4, 4), (4,)), ((4, 4), (4, 2)), ((2, 4, 4), (2, 4, 3)), ((4, 4), (2, 4, 3)), ((2, 1, 4, 4), (3, 4, 1))]
+)
+def test_solve_broadcasts_batches(a, b):
+    a, b = matrices(*a), generator("solve", b).standard_normal(b).astype(np.float32)
+    assert_near(LA.solve(mx.array(a), mx.array(b)), np.linalg.solve(a, b))
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_cholesky_gives_the_factor_and_its_inverse_the_inverse(upper):
+    a = positive(2, 4, 4)
+    factor = LA.cholesky(mx.array(a), upper=upper)
+    low = np.linalg.cholesky(a)
+    assert_near(factor, np.swapaxes(low, -1, -2) if upper else low)
+    assert_near(LA.cholesky_inv(factor, upper=upper), np.linalg.inv(a))
+
+
+SHAPES = [(4, 4), (5, 3), (3, 5), (2, 4, 3)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_qr_and_svd_rebuild_the_matrix(shape):
+    a = matrices(*shape)
+    q, r = LA.qr(mx.array(a))
+    assert_near(q @ r, a)
+    assert_near(r, np.triu(to_np(r)))
+    u, s, vt = (to_np(x) for x in LA.svd(mx.array(a)))
+    k = min(shape[-2:])
+    assert u.shape[-1] == shape[-2] and vt.shape[-1] == shape[-1]
+    assert_near(u[..., :k] * s[..., None, :] @ vt[..., :k, :], a)
+    assert_near(LA.svd(mx.array(a), compute_uv=False), s)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_pinv_equals_numpy_and_ignores_lost_rank(shape):
+    a = matrices(*shape)
+    assert_near(LA.pinv(mx.array(a)), np.linalg.pinv(a))
+    assert_near(LA.pinv(mx.ones((2, 2))), np.full((2, 2), 0.25))
+
+
+def test_eigh_reads_the_triangle_that_is_named():
+    a = positive(2, 4, 4)
+    for triangle, other in (("L", np.tril), ("U", np.triu)):
+        w, v = (to_np(x) for x in LA.eigh(mx.array(other(a)), triangle))
+        assert_near(LA.eigvalsh(mx.array(other(a)), triangle), np.linalg.eigvalsh(a))
+        assert_near(a @ v, w[..., None, :] * v, 1e-3)
+
+
+def test_eigh_takes_complex_matrices():
+    a = matrices(3, 3) + 1j * matrices(3, 3).T
+    a = (a + a.conj().T).astype(np.complex64)
+    w, v = LA.eigh(mx.array(a))
+    assert w.dtype == mx.float32 and v.dtype == mx.complex64
+    assert_near(w, np.linalg.eigvalsh(a))
+
+
+def test_eig_is_always_complex():
+    a = np.array([[0, 1], [-1, 0]], dtype=np.float32)
+    w, v = LA.eig(mx.array(a))
+    assert w.dtype == v.dtype == mx.complex64
+    assert_near(to_np(v) * to_np(w), a @ to_np(v))
+    assert_near(np.sort_complex(to_np(LA.eigvals(mx.array(a)))), [-1j, 1j])
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (130, 130), (2, 70, 100), (100, 70)])
+def test_lu_rebuilds_the_matrix(shape):
+    a = generator("lu", shape).standard_normal(shape).astype(np.float32)
+    p, low, up = (to_np(x) for x in LA.lu(mx.array(a)))
+    assert p.dtype == np.uint32 and np.abs(low).max() <= 1 + 1e-6
+    assert_near(np.take_along_axis(low, p[..., None].astype(int), axis=-2) @ up, a, 1e-3)
+
+
+def test_lu_factor_gives_exchanges():
+    packed, pivots = LA.lu_factor(mx.array([[1.0, 2.0], [3.0, 4.0]]))
+    assert_near(packed, [[3, 4], [1 / 3, 2 / 3]])
+    assert pivots.tolist() == [1, 1] and pivots.dtype == mx.uint32
+
+
+def test_lu_of_a_singular_matrix_exists():
+    p, low, up = LA.lu(mx.zeros((2, 2)))
+    assert (p.tolist(), low.tolist(), up.tolist()) == ([0, 1], [[1, 0], [0, 1]], [[0, 0], [0, 0]])
+
+
+def test_slogdet_of_a_singular_matrix_is_zero_and_minus_infinity():
+    sign, size = LA.slogdet(mx.array([[1.0, 2.0], [2.0, 4.0]]))
+    assert (sign.item(), size.item()) == (0.0, -np.inf)
+    assert LA.det(mx.array([[1, 2], [3, 4]])).dtype == mx.float32
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (2, 3), (3, 2), (2, 2)])
+def test_cross_fills_a_missing_component_with_zero(sizes):
+    a, b = (matrices(4, n)[:, :n] for n in sizes)
+    filled = [np.pad(x, ((0, 0), (0, 3 - x.shape[1]))) for x in (a, b)]
+    assert_near(LA.cross(mx.array(a), mx.array(b)), np.cross(*filled))
+    assert_near(LA.cross(mx.array(a.T), mx.array(b.T), axis=0), np.cross(*filled).T)
+
+
+ORDERS = [None, 0, 1, -1, 2, -2, 3, 0.5, np.inf, -np.inf]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_a_vector_norm_equals_numpy(order, keepdims):
+    x = matrices(3, 5)
+    got = LA.norm(mx.array(x), order, axis=1, keepdims=keepdims)
+    assert_near(got, np.linalg.norm(x, order, axis=1, keepdims=keepdims))
+
+
+@pytest.mark.parametrize("order", [None, "fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf])
+@pytest.mark.parametrize("axes", [(0, 1), (1, 2), (2, 0)])
+def test_a_matrix_norm_equals_numpy(order, axes):
+    x = matrices(3, 4, 5)
+    for keepdims in (False, True):
+        got = LA.norm(mx.array(x), order, axis=axes, keepdims=keepdims)
+        assert_near(got, np.linalg.norm(x, order, axis=axes, keepdims=keepdims))
+
+
+def test_a_norm_of_complex_numbers_is_real():
+    z = np.array([3 + 4j, 0], dtype=np.complex64)
+    for order in (None, 1, 2, 3, np.inf):
+        got = LA.norm(mx.array(z), order)
+        assert got.dtype == mx.float32
+        assert_near(got, 5.0)
+
+
+def test_a_norm_in_half_precision_does_not_overflow():
+    got = LA.norm(mx.array([300.0, 400.0]).astype(mx.float16))
+    assert got.dtype == mx.float16 and got.item() == 500.0
+
+
+@pytest.mark.parametrize("order", [None, 1, 2, 3, np.inf])
+def test_the_gradient_of_a_norm_at_zero_is_finite(order):
+    assert np.isfinite(to_np(mx.grad(lambda x: LA.norm(x, order))(mx.zeros((3,))))).all()
+
+
+def symmetric(a):
+    return a + mx.swapaxes(a, -1, -2)
+
+
+DERIVATIVES = {
+    "inv": (LA.inv, [(2, 4, 4)]),
+    "tri_inv": (LA.tri_inv, [(4, 4)]),
+    "pinv of a tall matrix": (LA.pinv, [(4, 3)]),
+    "pinv of a wide matrix": (LA.pinv, [(2, 3, 4)]),
+    "cholesky": (lambda a: LA.cholesky(symmetric(a) + 9 * mx.eye(3, dtype=a.dtype)), [(2, 3, 3)]),
+    "upper cholesky": (lambda a: LA.cholesky(symmetric(a) + 9 * mx.eye(3, dtype=a.dtype), upper=True), [(3, 3)]),
+    "cholesky_inv": (LA.cholesky_inv, [(3, 3)]),
+    "qr": (LA.qr, [(2, 4, 4)]),
+    "qr of a tall matrix": (LA.qr, [(5, 3)]),
+    "qr of a wide matrix": (LA.qr, [(2, 3, 5)]),
+    "svd": (LA.svd, [(2, 4, 4)]),
+    "svd of a tall matrix": (lambda a: (LA.svd(a)[0][:, :3], *LA.svd(a)[1:]), [(5, 3)]),
+    "svd of a wide matrix": (lambda a: (*LA.svd(a)[:2], LA.svd(a)[2][:, :3]), [(2, 3, 5)]),
+    "singular values": (lambda a: LA.svd(a, compute_uv=False), [(2, 3, 5)]),
+    "eigh": (lambda a: LA.eigh(symmetric(a)), [(2, 4, 4)]),
+    "eigvalsh": (lambda a: LA.eigvalsh(symmetric(a)), [(3, 3)]),
+    "solve": (LA.solve, [(2, 4, 4), (2, 4, 3)]),
+    "solve of a vector": (LA.solve, [(4, 4), (4,)]),
+    "solve_triangular": (LA.solve_triangular, [(4, 4), (2, 4, 3)]),
+    "upper solve_triangular": (lambda a, b: LA.solve_triangular(a, b, upper=True), [(4, 4), (4, 3)]),
+    "det": (LA.det, [(2, 3, 3)]),
+    "slogdet": (lambda a: LA.slogdet(a)[1], [(2, 3, 3)]),
+    "cross": (LA.cross, [(4, 3), (4, 3)]),
+    "norm 3": (lambda a: LA.norm(a, 3), [(7,)]),
+    "nuclear norm": (lambda a: LA.norm(a, "nuc"), [(4, 3)]),
+}
+
+
+@pytest.mark.parametrize("name", DERIVATIVES)
+def test_derivatives_equal_differences(name):
+    function, shapes = DERIVATIVES[name]
+    xs = []
+    for i, shape in enumerate(shapes):
+        x = generator(name, i).standard_normal(shape)
+        for j in range(min(shape[-2:]) if len(shape) > 1 else 0):
+            x[..., j, j] += 3 + j
+        xs.append(to_mx(x))
+    check_derivatives(function, xs, generator(name), tolerance=1e-5)
+
+
+def test_the_gradient_of_det_exists_at_a_singular_matrix():
+    a = mx.array([[1.0, 2.0], [2.0, 4.0]])
+    assert_near(mx.grad(LA.det)(a), [[4, -2], [-2, 1]])
+
+
+def test_the_second_derivative_of_det_is_that_of_its_formula():
+    a = to_mx(matrices(3, 3, dtype=np.float64))
+    check_derivatives(mx.grad(LA.det), [a], generator("det twice"), tolerance=1e-5)
+
+
+def test_coinciding_singular_values_give_no_nan():
+    gradient = mx.grad(lambda a: mx.sum(LA.svd(a)[0]) + mx.sum(LA.eigh(a)[1]))(mx.eye(3))
+    assert np.isfinite(to_np(gradient)).all()
+
+
+@pytest.mark.parametrize("call", [lambda a: LA.eig(a)[0], lambda a: LA.lu(a)[1]])
+def test_what_has_no_derivative_says_so(call):
+    with pytest.raises(ValueError, match="differentiable"):
+        mx.eval(mx.grad(lambda a: mx.sum(mx.real(call(a))))(mx.array(SQUARE[0])))
+
+
+@pytest.mark.parametrize("name", ["inv", "pinv", "cholesky", "qr", "svd", "eigh", "det", "slogdet", "lu", "lu_factor"])
+def test_vmap_equals_a_loop(name):
+    a = mx.array(positive(3, 4, 4))
+    got = mx.vmap(getattr(LA, name))(a)
+    each = [getattr(LA, name)(x) for x in a]
+    if isinstance(got, mx.array):
+        got, each = (got,), [(x,) for x in each]
+    for k, value in enumerate(got):
+        assert_near(value, np.stack([to_np(x[k]) for x in each]))
+
+
+@pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0), (0, 1)])
+def test_vmap_of_solve_takes_either_operand(axes):
+    a, b = matrices(3, 4, 4), matrices(3, 4, 2)
+    operands = [mx.array(a if axes[0] == 0 else a[0])]
+    b_given = b[0] if axes[1] is None else np.moveaxis(b, 0, axes[1])
+    operands.append(mx.array(np.ascontiguousarray(b_given)))
+    expected = np.linalg.solve(a if axes[0] == 0 else a[0], b if axes[1] is not None else b[0])
+    assert_near(mx.vmap(LA.solve, in_axes=axes)(*operands), expected)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: LA.inv(mx.ones((2, 2))),
+        lambda: LA.solve(mx.zeros((2, 2)), mx.ones((2,))),
+        lambda: LA.solve_triangular(mx.array([[0.0, 0.0], [1.0, 1.0]]), mx.ones((2,))),
+        lambda: LA.cholesky(-mx.eye(3)),
+        lambda: LA.svd(mx.full((2, 2), mx.nan)),
+        lambda: LA.eigh(mx.full((2, 2), mx.nan)),
+        lambda: LA.eig(mx.full((2, 2), mx.inf)),
+    ],
+)
+def test_a_matrix_without_an_answer_raises_when_evaluated(call):
+    with pytest.raises(np.linalg.LinAlgError, match=r"^\["):
+        mx.eval(call())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: LA.inv(mx.ones((2, 3))),
+        lambda: LA.inv(mx.ones((2,))),
+        lambda: LA.inv(mx.eye(2).astype(mx.int32)),
+        lambda: LA.inv(mx.eye(2).astype(mx.float16)),
+        lambda: LA.tri_inv(mx.ones((2, 3))),
+        lambda: LA.eigh(mx.eye(2), "Q"),
+        lambda: LA.solve(mx.eye(2), mx.ones((3,))),
+        lambda: LA.solve(mx.ones((3, 2, 2)), mx.ones((4, 2, 1))),
+        lambda: LA.solve(mx.eye(2).astype(mx.complex64), mx.ones((2,))),
+        lambda: LA.det(mx.ones((2,))),
+        lambda: LA.det(mx.eye(2).astype(mx.complex64)),
+        lambda: LA.cross(mx.ones((4,)), mx.ones((4,))),
+        lambda: LA.norm(mx.eye(2), 3),
+        lambda: LA.norm(mx.ones((2,)), "fro"),
+        lambda: LA.norm(mx.eye(2), "bad"),
+        lambda: LA.norm(mx.ones((2, 2, 2)), 2),
+        lambda: LA.norm(mx.ones((2, 2)), axis=(0, 0)),
+    ],
+)
+def test_bad_input_is_refused_at_once(call):
+    with pytest.raises(ValueError, match=r"^\["):
+        call()
+
+
+@pytest.mark.parametrize("name", ["inv", "svd", "qr", "eigh", "eig", "lu", "det", "pinv", "cholesky"])
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3, 3)])
+def test_empty_matrices_give_empty_answers(name, shape):
+    mx.eval(getattr(LA, name)(mx.zeros(shape)))
