@@ -14,7 +14,7 @@ endif
 STAMPS := $(shell dirname $(PY))/../.mlxc
 C_SOURCES = $(wildcard shaders/*.metal shaders/*.h objc/*.m objc/*.h)
 
-.PHONY: build debug test check format bench demo docs wheel clean
+.PHONY: build debug test check format bench demo examples docs wheel clean
 
 build: $(STAMPS)/dev,test
 	$(PY) setup.py -q build_ext --inplace
@@ -39,6 +39,9 @@ bench: build $(STAMPS)/bench,mlx
 	$(PY) -m bench
 
 demo: build $(STAMPS)/demo
+	PYTHONPATH=. $(PY) examples/digits.py
+
+examples: build $(STAMPS)/demo
 	for example in examples/*.py; do echo "== $$example"; PYTHONPATH=. $(PY) $$example || exit 1; done
 
 docs: build

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from support import generator, to_np
 
 import mlxc.core as mx
-from support import generator, to_np
 
 TRANSFORMS = ("fft", "ifft", "rfft", "irfft")
 
@@ -38,7 +38,9 @@ def test_a_transform_along_one_axis_equals_numpy(name, axis, n, norm):
     assert_near(got, getattr(np.fft, name)(x, n=n, axis=axis, norm=norm))
 
 
-@pytest.mark.parametrize("s, axes", [(None, None), ((4, 9), (0, 2)), ((3, 8), (2, 1)), (None, (1,))])
+@pytest.mark.parametrize(
+    "s, axes", [(None, None), ((4, 9), (0, 2)), ((3, 8), (2, 1)), (None, (1,))]
+)
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_a_transform_along_several_axes_equals_numpy(name, s, axes):
     x = fitting(name, 3, 5, 6)
@@ -52,7 +54,9 @@ def test_a_transform_of_planes_takes_the_last_two_axes(name):
     assert_near(getattr(mx.fft, name + "2")(mx.array(x)), getattr(np.fft, name + "2")(x))
 
 
-@pytest.mark.parametrize("dtype", [mx.bool_, mx.int32, mx.float16, mx.bfloat16, mx.float32, mx.float64])
+@pytest.mark.parametrize(
+    "dtype", [mx.bool_, mx.int32, mx.float16, mx.bfloat16, mx.float32, mx.float64]
+)
 def test_every_dtype_becomes_complex64(dtype):
     x = mx.array([1, 0, 1, 1]).astype(dtype)
     got = mx.fft.fft(x)

@@ -19,8 +19,7 @@ INDEX_DTYPES = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", 
 
 
 def parted_by_an_empty_ellipsis(key, ndim):
-    """NumPy lets an Ellipsis part index arrays even where it stands for no axis; we, as MLX, do
-    not."""
+    """NumPy lets an Ellipsis of no axes part index arrays; we, as MLX, do not."""
     used = sum(part.ndim if getattr(part, "dtype", None) == np.bool_ else 1
                for part in key if part is not None and part is not Ellipsis)  # fmt: skip
     return any(part is Ellipsis for part in key) and used == ndim

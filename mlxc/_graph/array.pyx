@@ -6,6 +6,8 @@ Node, so that whoever holds the handle sees the change and whoever used the old 
 public function of the same name, indexing and printing are bound once, by ``core/__init__.py``, through ``bind_method``.
 """
 
+import os
+
 cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_SIMPLE
@@ -19,12 +21,12 @@ from mlxc._graph.bind cimport (
     row_code, transpose,
 )
 from mlxc._graph.dtypes cimport (
-    BFLOAT16, BOOL, COMPLEX64, DTYPE_OBJECTS, FLOAT32, INT32, INT64, Dtype, dtype_code, dtype_kind, itemsize,
+    BFLOAT16, BOOL, COMPLEX64, DTYPE_OBJECTS, FLOAT32, INT32, INT64, UINT64, Dtype, dtype_code, dtype_kind, itemsize,
     load_scalar,
 )
 from mlxc._graph.evaluate cimport evaluate, evaluate_one
 from mlxc._graph.node cimport (
-    EVALUATED, MAX_DIMS, Node, is_row_major, leaf_node, new_node, put_input, scalar_node, shape_tuple,
+    ABSTRACT, EVALUATED, MAX_DIMS, Node, is_row_major, leaf_node, live_nodes, scalar_node, shape_tuple, tracing,
 )
 from mlxc._memory.buffer cimport Buffer, new_buffer
 
@@ -57,11 +59,45 @@ HOOKS = {}
 cdef Node NOTHING = scalar_node(BOOL, False)
 
 
+# Nodes: a program that never evaluates holds no more history than this.
+cdef Py_ssize_t PENDING_LIMIT = int(os.environ.get("MLXC_PENDING_LIMIT") or 400000)
+cdef Py_ssize_t RELIEF_AT = PENDING_LIMIT
+cdef bint RELIEF_SAID = False
+
+
+def set_pending_limit(Py_ssize_t limit):
+    """Change how many nodes may exist before pending ones are evaluated unasked; the limit before."""
+    global PENDING_LIMIT, RELIEF_AT
+    before = PENDING_LIMIT
+    PENDING_LIMIT = limit
+    RELIEF_AT = limit
+    return before
+
+
 cdef array wrap(Node node):
     """A new handle."""
     cdef array handle = array.__new__(array)
     handle.node = node
+    if live_nodes() > RELIEF_AT:
+        relieve(node)
     return handle
+
+
+cdef int relieve(Node node) except -1:
+    """Evaluate a value whose history has grown beyond the limit; say so once."""
+    global RELIEF_AT, RELIEF_SAID
+    if tracing() or node.flags & (EVALUATED | ABSTRACT):
+        return 0
+    evaluate_one(node)
+    RELIEF_AT = live_nodes() + PENDING_LIMIT
+    if not RELIEF_SAID:
+        RELIEF_SAID = True
+        import warnings
+        warnings.warn(
+            f"[mlxc] {PENDING_LIMIT} operations were waiting to be evaluated and have been; call mlxc.core.eval on "
+            f"the results of each step of a loop", RuntimeWarning, stacklevel=2,
+        )
+    return 0
 
 
 cdef int scalar_dtype(object value) except -2:
@@ -69,7 +105,9 @@ cdef int scalar_dtype(object value) except -2:
     if isinstance(value, bool):
         return BOOL
     if isinstance(value, int):
-        return INT32 if -0x80000000 <= value <= 0x7fffffff else INT64
+        if -0x80000000 <= value <= 0x7fffffff:
+            return INT32
+        return INT64 if value < 0x8000000000000000 else UINT64
     if isinstance(value, float):
         return FLOAT32
     if isinstance(value, complex):
@@ -91,6 +129,22 @@ cdef int partner_dtype(object value, int dtype) except -2:
     return -1
 
 
+cdef extern from "Python.h":
+    long long PyLong_AsLongLongAndOverflow(object value, int* overflow) except? -1
+
+
+cdef bint fits(object value, int dtype) except -1:
+    """Whether an integer dtype holds a Python integer."""
+    cdef int overflow = 0
+    cdef int bits = 8 * itemsize[dtype]
+    cdef long long number = PyLong_AsLongLongAndOverflow(value, &overflow)
+    if dtype_kind[dtype] == c"u":
+        if overflow > 0:
+            return bits == 64 and value < 0x10000000000000000
+        return overflow == 0 and number >= 0 and (bits == 64 or number >> bits == 0)
+    return overflow == 0 and (bits == 64 or -(1LL << (bits - 1)) <= number < (1LL << (bits - 1)))
+
+
 cdef Node operand_node(object value, Node partner):
     """The node of an operand beside partner, or None for what is no operand (a list, a string)."""
     cdef int dtype
@@ -98,6 +152,11 @@ cdef Node operand_node(object value, Node partner):
         return (<array>value).node
     dtype = partner_dtype(value, partner.dtype)
     if dtype >= 0:
+        if isinstance(value, int) and dtype_kind[dtype] in (c"i", c"u") and not fits(value, dtype):
+            raise ValueError(
+                f"[array] {value} beside an array of dtype {DTYPE_OBJECTS[dtype].name}, which does not hold it; "
+                f"convert the array with astype first"
+            )
         return scalar_node(dtype, value)
     if hasattr(value, "__array__") or hasattr(value, "__mlx_array__"):
         return node_of(value)
@@ -149,16 +208,22 @@ cdef Node node_of(object value):
     if isinstance(value, (list, tuple)):
         return node_of_list(value)
     if hasattr(value, "__mlx_array__"):
-        return node_of(value.__mlx_array__())
+        result = value.__mlx_array__()
+        if type(result) is not array:
+            raise TypeError(f"[array] __mlx_array__ gave {type(result).__name__}; an array would be right")
+        return (<array>result).node
     return node_of_numpy(value)
 
 
-cdef bint holds_array(object value) except -1:
-    if type(value) is array:
+cdef bint holds_array(object value, int depth=0) except -1:
+    """Whether nested sequences hold an array (or what converts to one); refuses what is too deep for any array."""
+    if type(value) is array or hasattr(value, "__mlx_array__"):
         return True
     if isinstance(value, (list, tuple)):
+        if depth == MAX_DIMS:
+            raise ValueError(f"[array] lists nested more than {MAX_DIMS} deep; at most {MAX_DIMS} axes are supported")
         for item in value:
-            if holds_array(item):
+            if holds_array(item, depth + 1):
                 return True
     return False
 
@@ -174,6 +239,8 @@ cdef Node node_of_list(object value):
         raise ValueError(
             "[array] the nested lists have different lengths; every list of a level must have the same length"
         ) from None
+    if values.dtype == object and isinstance(values.flat[0], int):
+        raise OverflowError("[array] an integer outside 64 bits; float32 values would be right")
     if values.dtype == object or values.dtype.kind not in "biufc":
         raise ValueError(
             f"[array] a list with elements of type {type(first_leaf(value)).__name__}; numbers would be right"
@@ -526,7 +593,7 @@ cdef class array:
         return complex(self.item())
 
     def __index__(self):
-        if dtype_kind[self.node.dtype] not in (c"i", c"u", c"b") or self.node.size != 1:
+        if dtype_kind[self.node.dtype] not in (c"i", c"u", c"b") or self.node.ndim != 0:
             raise TypeError(
                 f"[index] an array of dtype {self.dtype.name} and shape {self.shape}; an integer scalar would be right"
             )
@@ -594,6 +661,10 @@ cdef class array:
     def __getbuffer__(self, Py_buffer* view, int flags):
         cdef Node node = self.node
         cdef Py_ssize_t* dims
+        if node.dtype == BFLOAT16 and flags & PyBUF_FORMAT == PyBUF_FORMAT:
+            raise BufferError(
+                "[buffer] the buffer protocol knows no bfloat16; astype(float32) gives values, view(uint16) bits"
+            )
         evaluate_one(node)
         own_buffer(node)
         if not flags & PyBUF_STRIDES and not is_row_major(node):
@@ -639,9 +710,12 @@ cdef Node double_node(object value, int code):
     if holds_array(value):
         return cast(node_of(value), code)
     try:
-        values = numpy.array(value, dtype=numpy.float64, order="C")
+        values = numpy.array(value, order="C")
     except (ValueError, TypeError):
         return cast(node_of(value), code)   # says what is wrong with it
+    if values.dtype.kind not in "biuf" or values.ndim > MAX_DIMS:
+        return cast(node_of(value), code)
+    values = values.astype(numpy.float64)
     for axis in range(<int>values.ndim):
         shape[axis] = values.shape[axis]
     buffer = new_buffer(values.nbytes)
@@ -673,11 +747,14 @@ def rebuild(values, name, shape):
     cdef Py_ssize_t[MAX_DIMS] sizes
     cdef bytes raw = values
     cdef int axis
+    count = 1
+    for size in shape:
+        count *= size
+    if len(shape) > MAX_DIMS or any([size < 0 for size in shape]) or count * itemsize[code] != len(raw):
+        raise ValueError(f"[array] {len(raw)} bytes for shape {shape} of {name}; the sizes must agree")
     for axis in range(<int>len(shape)):
         sizes[axis] = shape[axis]
     cdef Node node = leaf_node(code, len(shape), sizes, buffer)
-    if node.size * itemsize[code] != len(raw):
-        raise ValueError(f"[array] {len(raw)} bytes for shape {shape} of {name}; the sizes must agree")
     memcpy(buffer.data, <char*>raw, len(raw))
     return wrap(node)
 

@@ -158,7 +158,10 @@ cdef int store_scalar(int dtype, object value, void* out) except -1:
     else:
         if isinstance(value, float):
             value = int(value)
-        wrapped = int(value) & 0xffffffffffffffff
+        value = int(value)
+        if not -0x8000000000000000 <= value < 0x10000000000000000:
+            raise OverflowError(f"[array] {value} does not fit into 64 bits; a float would be right")
+        wrapped = value & 0xffffffffffffffff
         bits = <long long><unsigned long long>wrapped
         memcpy(out, &bits, itemsize[dtype])  # little-endian: the low bytes come first
     return 0

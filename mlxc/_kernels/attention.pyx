@@ -1,9 +1,10 @@
-"""Attention in tiles of keys, without the matrix of scores (Dao et al. 2022, "FlashAttention"; Milakov and Gimelshein 2018,
-"Online normalizer calculation for softmax").
+"""Attention in tiles of keys, without the matrix of scores (Dao et al. 2022, "FlashAttention";
+Milakov and Gimelshein 2018, "Online normalizer calculation for softmax").
 
-A unit is up to UNIT query rows (of all query heads that share a head of keys). Scores stand transposed, keys down and
-queries across, so that a vector register holds one key's scores of many queries: the softmax needs no horizontal sums,
-and keys and values are read as they lie. Units of few rows (decoding) go row by row instead, at the speed of memory.
+A unit is up to UNIT query rows (of all query heads that share a head of keys). Scores stand
+transposed, keys down and queries across, so that a vector register holds one key's scores of many
+queries: the softmax needs no horizontal sums, and keys and values are read as they lie. Units of
+    few rows (decoding) go row by row instead, at the speed of memory.
 Masked scores are the least float, not -inf, so that a query that sees nothing averages all values.
 """
 

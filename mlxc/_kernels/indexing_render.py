@@ -2,12 +2,11 @@
 `fold_*`, `index_*`.
 
 Offsets and strides are in bytes. Moves know only the width of an element (1, 2, 4, 8); combining
-knows the dtype, and
-computes 16-bit floats in float32. Duplicate destinations combine in order. Maxima and minima keep
-NaN.
+knows the dtype, and computes 16-bit floats in float32. Duplicate destinations combine in order.
+Maxima and minima keep NaN.
 """
 
-HEAD = '''"""Loops over elements by index or stride, in bytes; signatures in _backends/cpu/blocks.pxd."""
+HEAD = '''"""Loops over elements by index or stride, in bytes. Signatures: cpu/blocks.pxd of _backends"""
 
 from libc.stdint cimport (
     int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
@@ -187,7 +186,6 @@ def render(isa):
             parts.append(COMBINE.format(op=op, t=t, c=c, body=_body(t, formula)))
             names += [f"fold_{op}_{t}", f"index_{op}_{t}"]
     entries = "".join(f'        "{name}": <size_t>&{name},\n' for name in names)
-    parts.append(
-        f'\ndef table():\n    """Addresses of the kernels by name."""\n    return {{\n{entries}    }}\n'
-    )
+    doc = '"""Addresses of the kernels by name."""'
+    parts.append(f"\ndef table():\n    {doc}\n    return {{\n{entries}    }}\n")
     return {"indexing": "".join(parts)}

@@ -1,7 +1,8 @@
 """What the kernels of quantized matrices are handed: how numbers are packed, and one product.
 
-Codes of `bits` bits follow each other from the lowest bit of the first byte on; each `group` of codes of a row shares a
-scale and, in affine packing, a bias. A code stands for `scale * code + bias`, or for `scale * values[code]`.
+Codes of `bits` bits follow each other from the lowest bit of the first byte on; each `group` of
+codes of a row shares a scale and, in affine packing, a bias. A code stands for `scale * code +
+bias`, or for `scale * values[code]`.
 """
 
 from libc.stdint cimport uint8_t

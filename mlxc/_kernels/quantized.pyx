@@ -1,9 +1,10 @@
 """Quantized matrices: packing, unpacking, and products that unpack tiles into the cache.
 
-Codes of 4 and 8 bits are unpacked LANES words at a time, by a shift, a mask and a conversion. That leaves a block of
-LANES words in the order (place in the word, word); operands are brought into the same order instead of the codes, which
-costs nothing, as a product does not mind the order of its inner axis. Few rows are multiplied in registers at the speed
-of memory; more go through tiles of ROWS x DEPTH numbers.
+Codes of 4 and 8 bits are unpacked LANES words at a time, by a shift, a mask and a conversion. That
+leaves a block of LANES words in the order (place in the word, word); operands are brought into the
+same order instead of the codes, which costs nothing, as a product does not mind the order of its
+inner axis. Few rows are multiplied in registers at the speed of memory; more go through tiles of
+ROWS x DEPTH numbers.
 """
 
 from libc.stdint cimport uint8_t, uint64_t
@@ -21,11 +22,14 @@ cdef extern from *:
     typedef uint32_t __attribute__((vector_size(4 * MLXC_LANES), aligned(4), may_alias)) mlxc_words;
     typedef int32_t __attribute__((vector_size(4 * MLXC_LANES))) mlxc_integers;
     #define MLXC_FIELD(w, shift, mask) \\
-        __builtin_convertvector((mlxc_integers)(((w) >> (uint32_t)(shift)) & (uint32_t)(mask)), mlxc_vector)
+        __builtin_convertvector((mlxc_integers)(((w) >> (uint32_t)(shift)) & (uint32_t)(mask)),
+        mlxc_vector)
     /* Element i / each of v, in lane i. */
     #if MLXC_LANES == 16
-    #define MLXC_TWO(x) __builtin_shufflevector(x, x, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
-    #define MLXC_FOUR(x) __builtin_shufflevector(x, x, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3)
+    #define MLXC_TWO(x) __builtin_shufflevector(x, x, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1,
+    # 1)
+    #define MLXC_FOUR(x) __builtin_shufflevector(x, x, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3,
+    # 3)
     #elif MLXC_LANES == 8
     #define MLXC_TWO(x) __builtin_shufflevector(x, x, 0, 0, 0, 0, 1, 1, 1, 1)
     #define MLXC_FOUR(x) __builtin_shufflevector(x, x, 0, 0, 1, 1, 2, 2, 3, 3)

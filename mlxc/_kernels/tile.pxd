@@ -1,7 +1,8 @@
 """Products of small float32 tiles that stand in the cache, inlined into the kernels that use them.
 
-`Vector` is the widest vector register of the instruction set: arithmetic on it is that of its LANES numbers, and a scalar
-meets it by being repeated. Vectors are read from any address. Strides and sizes count float32 elements.
+`Vector` is the widest vector register of the instruction set: arithmetic on it is that of its LANES
+numbers, and a scalar meets it by being repeated. Vectors are read from any address. Strides and
+sizes count float32 elements.
 """
 
 from libc.stdint cimport uint16_t

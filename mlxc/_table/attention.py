@@ -1,8 +1,9 @@
 """Scaled dot-product attention: one row.
 
-Operands are q (batch, heads, queries, size), k (batch, kv_heads, keys, size), v (batch, kv_heads, keys, width), then a
-mask (batch, heads, queries, keys) unless ``masking`` is "none", then sinks (batch, heads) float32 if ``sinks``. Heads are
-a multiple of kv_heads. Derivatives form the scores again with ``mx`` operations.
+Operands are q (batch, heads, queries, size), k (batch, kv_heads, keys, size), v (batch, kv_heads,
+keys, width), then a mask (batch, heads, queries, keys) unless ``masking`` is "none", then sinks
+(batch, heads) float32 if ``sinks``. Heads are a multiple of kv_heads. Derivatives form the scores
+again with ``mx`` operations.
 """
 
 from .rows import Kernel, register
@@ -15,8 +16,15 @@ _LEAST = -3.4028234663852886e38  # the score of what is masked
 def _infer(shapes, dtypes, *, scale, causal, masking, sinks):
     q, k, v = (tuple(shape) for shape in shapes[:3])
     if dtypes[0] not in _HALF_OR_SINGLE or set(dtypes[:3]) != {dtypes[0]}:
-        raise ValueError(f"[attention] was given {', '.join(dtypes[:3])}; one of {', '.join(_HALF_OR_SINGLE)} is needed")
-    fits = len(q) == len(k) == len(v) == 4 and q[0] == k[0] == v[0] and k[1:3] == v[1:3] and q[3] == k[3]
+        raise ValueError(
+            f"[attention] was given {', '.join(dtypes[:3])}; one of {', '.join(_HALF_OR_SINGLE)} is needed"
+        )
+    fits = (
+        len(q) == len(k) == len(v) == 4
+        and q[0] == k[0] == v[0]
+        and k[1:3] == v[1:3]
+        and q[3] == k[3]
+    )
     if not fits or k[1] == 0 or q[1] % k[1]:
         raise ValueError(
             f"[attention] q {q}, k {k}, v {v}: (batch, heads, queries, size), (batch, kv_heads, keys, size) and "
@@ -32,7 +40,9 @@ def _infer(shapes, dtypes, *, scale, causal, masking, sinks):
 
 def _grouped(mx, x, kv_heads):
     """(batch, heads, ...) as float32 (batch, kv_heads, group, ...)."""
-    return mx.reshape(x.astype(mx.float32), (x.shape[0], kv_heads, x.shape[1] // kv_heads) + tuple(x.shape[2:]))
+    return mx.reshape(
+        x.astype(mx.float32), (x.shape[0], kv_heads, x.shape[1] // kv_heads) + tuple(x.shape[2:])
+    )
 
 
 def _shared(mx, x):
@@ -62,7 +72,8 @@ def _weights(mx, q, k, rest, scale, causal, masking, sinks):
     if not sinks:
         return mx.softmax(scores, axis=-1), None, seen
     sink = mx.broadcast_to(
-        mx.expand_dims(mx.expand_dims(_grouped(mx, rest[-1], kv_heads), -1), -1), scores.shape[:-1] + (1,)
+        mx.expand_dims(mx.expand_dims(_grouped(mx, rest[-1], kv_heads), -1), -1),
+        scores.shape[:-1] + (1,),
     )
     weights = mx.softmax(mx.concatenate([scores, sink], axis=-1), axis=-1)
     return weights[..., :-1], weights[..., -1:], seen

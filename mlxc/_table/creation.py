@@ -1,5 +1,6 @@
 """The one row that makes numbers from nothing: an arithmetic range. Constants are scalars stretched
-by ``broadcast_to``."""
+by ``broadcast_to``.
+"""
 
 from .dtypes import CODE, DTYPES
 from .rows import NO_GRADIENT, Kernel, register

@@ -1,8 +1,9 @@
-"""Discrete Fourier transforms: one row for the complex, the real-to-complex and the complex-to-real transform.
+"""Discrete Fourier transforms: one row for the complex, the real-to-complex and the complex-to-real
+transform.
 
-``axes`` are negative numbers, so that a batch axis put in front leaves them as they are; the last of them is the axis
-that is halved for real data. ``sizes`` are the lengths in the time domain, an axis each. The operand arrives padded or
-truncated, as complex64 (c2c, c2r) or float32 (r2c).
+``axes`` are negative numbers, so that a batch axis put in front leaves them as they are; the last
+of them is the axis that is halved for real data. ``sizes`` are the lengths in the time domain, an
+axis each. The operand arrives padded or truncated, as complex64 (c2c, c2r) or float32 (r2c).
 """
 
 from .rows import Kernel, register
@@ -20,7 +21,9 @@ def _infer(shapes, dtypes, *, axes, sizes, kind, inverse, norm):
     out = list(shape)
     for axis, n in zip(axes, sizes):
         if not -len(shape) <= axis < 0 or n < 1:
-            raise ValueError(f"[fft] no transform of length {n} along axis {axis} of shape {tuple(shape)}")
+            raise ValueError(
+                f"[fft] no transform of length {n} along axis {axis} of shape {tuple(shape)}"
+            )
     last, n = axes[-1], sizes[-1]
     time, frequency = n, n // 2 + 1
     expected = list(sizes)
@@ -30,7 +33,9 @@ def _infer(shapes, dtypes, *, axes, sizes, kind, inverse, norm):
     elif kind == "r2c":
         out[last] = frequency
     if any(shape[axis] != size for axis, size in zip(axes, expected)):
-        raise ValueError(f"[fft] shape {tuple(shape)} does not hold sizes {tuple(expected)} along {tuple(axes)}")
+        raise ValueError(
+            f"[fft] shape {tuple(shape)} does not hold sizes {tuple(expected)} along {tuple(axes)}"
+        )
     return [(tuple(out), _OUTPUT[kind])]
 
 

@@ -1,12 +1,10 @@
 """Rows that read and write elements by index, and those that put blocks into an array.
 
 Rules they keep: indices are integers, negative ones count from the end, and the launcher refuses
-what is out of range.
-Several index arrays of one shape name one element each along ``axes`` (ascending). The result of
-``gather`` has the first
-``lead`` of the other axes, then the indices' axes, then the rest; ``scatter`` takes updates of that
-shape. ``mode`` says
-how an update meets what is there: "none" (the last one stays), "add", "prod", "max", "min".
+what is out of range. Several index arrays of one shape name one element each along ``axes``
+(ascending). The result of ``gather`` has the first ``lead`` of the other axes, then the indices'
+axes, then the rest; ``scatter`` takes updates of that shape. ``mode`` says how an update meets what
+is there: "none" (the last one stays), "add", "prod", "max", "min".
 
 Derivatives of writing come from two factors, d(out) = fx * dx + write(fu * du): see ``_factors``.
 """

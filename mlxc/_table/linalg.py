@@ -1,10 +1,11 @@
 """Factorisations, inverses and solvers of (batches of) matrices.
 
-Matrices stand in the last two axes and any axes before them are batch axes, so batching an operand is putting an axis in
-front. Derivatives are those of Giles 2008, "An extended collection of matrix derivative results", and of the papers
-named at each rule. Where eigenvalues or singular values coincide, the derivative of the vectors does not exist; the
-undefined factor is taken as 0, which leaves the derivative of every function that does not depend on the choice of
-vectors right. ``cholesky`` and ``eigh`` read one triangle and differentiate as functions of a symmetric matrix.
+Matrices stand in the last two axes and any axes before them are batch axes, so batching an operand
+is putting an axis in front. Derivatives are those of Giles 2008, "An extended collection of matrix
+derivative results", and of the papers named at each rule. Where eigenvalues or singular values
+coincide, the derivative of the vectors does not exist; the undefined factor is taken as 0, which
+leaves the derivative of every function that does not depend on the choice of vectors right.
+``cholesky`` and ``eigh`` read one triangle and differentiate as functions of a symmetric matrix.
 """
 
 from .rows import NO_GRADIENT, Kernel, register
@@ -121,7 +122,8 @@ def _cholesky_jvp(mx, tangents, outs, a, *, upper):
     return (_t(mx, d_low) if upper else d_low,)
 
 
-# QR: Seeger et al. 2017, "Auto-differentiating linear algebra"; wide matrices are split into a square part and the rest.
+# QR: Seeger et al. 2017, "Auto-differentiating linear algebra"; wide matrices are split into a
+# square part and the rest.
 
 
 def _qr_infer(shapes, dtypes):
@@ -171,8 +173,9 @@ def _qr_jvp(mx, tangents, outs, a):
     return dq, dr
 
 
-# Singular values: Townsend 2016, "Differentiating the singular value decomposition", extended to the full U and V: the
-# rotation of U is the skew matrix U'dU, whose block between null vectors (a free choice) is 0.
+# Singular values: Townsend 2016, "Differentiating the singular value decomposition", extended to
+# the full U and V: the rotation of U is the skew matrix U'dU, whose block between null vectors (a
+# free choice) is 0.
 
 
 def _svd_infer(shapes, dtypes, *, compute_uv):
@@ -221,7 +224,9 @@ def _widen(mx, x, columns):
 
 def _svd_factors(mx, outs, a, compute_uv):
     if a.dtype == mx.complex64 and compute_uv:
-        raise ValueError("[svd] complex singular vectors have no derivative here; use compute_uv=False")
+        raise ValueError(
+            "[svd] complex singular vectors have no derivative here; use compute_uv=False"
+        )
     return outs if compute_uv else mx.linalg.svd(a)
 
 
@@ -263,7 +268,9 @@ def _eigh_infer(shapes, dtypes, *, UPLO):
 def _eigh_vjp(mx, cts, outs, a, *, UPLO):
     (w, v), (ct_w, ct_v) = outs, cts
     vh = _h(mx, v)
-    inner = _gaps(mx, w) * (vh @ ct_v) + mx.expand_dims(ct_w, -1) * mx.eye(w.shape[-1], dtype=w.dtype)
+    inner = _gaps(mx, w) * (vh @ ct_v) + mx.expand_dims(ct_w, -1) * mx.eye(
+        w.shape[-1], dtype=w.dtype
+    )
     ct = v @ inner.astype(a.dtype) @ vh
     return (0.5 * (ct + _h(mx, ct)),)
 
@@ -350,7 +357,8 @@ def _solve_vmap(op):
     return vmap
 
 
-# Determinants: Giles 2008, 2.2.4. The cofactor matrix, unlike det * inv.T, exists for singular matrices too.
+# Determinants: Giles 2008, 2.2.4. The cofactor matrix, unlike det * inv.T, exists for singular
+# matrices too.
 
 
 def _det_infer(shapes, dtypes):
@@ -416,7 +424,11 @@ def _solve_samples(mx, rng):
 
 
 def _triangular_samples(mx, rng):
-    return [(operands, dict(upper=upper)) for operands, _ in _solve_samples(mx, rng) for upper in (False, True)]
+    return [
+        (operands, dict(upper=upper))
+        for operands, _ in _solve_samples(mx, rng)
+        for upper in (False, True)
+    ]
 
 
 def _kernel(name, doc, **rules):
@@ -426,37 +438,130 @@ def _kernel(name, doc, **rules):
 ROWS = register(
     "linalg",
     [
-        _kernel("inv", "Inverse of a square matrix.", infer=_square_like("inv"), vjp=_inv_vjp, jvp=_inv_jvp,
-                vmap=_by_name("inv"), samples=_square_samples),
-        _kernel("pinv", "Moore-Penrose pseudo-inverse.", infer=_pinv_infer, vjp=_pinv_vjp, jvp=_pinv_jvp,
-                vmap=_by_name("pinv"), samples=_any_samples),
-        _kernel("cholesky", "Triangular factor of a positive definite matrix.", params=("upper",),
-                infer=_square_like("cholesky"), vjp=_cholesky_vjp, jvp=_cholesky_jvp, vmap=_by_name("cholesky")),
-        _kernel("qr", "Orthogonal and triangular factor, reduced.", outputs=2, infer=_qr_infer, vjp=_qr_vjp,
-                jvp=_qr_jvp, vmap=_by_name("qr"), samples=_any_samples),
-        _kernel("svd", "Singular value decomposition with full U and V.", params=("compute_uv",),
-                outputs=lambda compute_uv: 3 if compute_uv else 1, infer=_svd_infer, vjp=_svd_vjp, jvp=_svd_jvp,
-                vmap=_by_name("svd")),
-        _kernel("eigh", "Eigenvalues and vectors of a Hermitian matrix.", params=("UPLO",), outputs=2,
-                infer=_eigh_infer, vjp=_eigh_vjp, jvp=_eigh_jvp, vmap=_by_name("eigh")),
-        _kernel("eig", "Eigenvalues and vectors of a square matrix.", params=("vectors",),
-                outputs=lambda vectors: 2 if vectors else 1, infer=_eig_infer, vmap=_eig_vmap,
-                vjp=NO_GRADIENT("the eigenvectors of a general matrix are not unique; eigh is differentiable")),
-        _kernel("lu_factor", "LU factors in one matrix, pivots, and the row order.", outputs=3, infer=_lu_infer,
-                vmap=_by_name("_lu"),
-                vjp=NO_GRADIENT("pivoting is discontinuous; solve, det, slogdet and inv are differentiable")),
-        _kernel("solve", "Solution of a linear system.", infer=_solve_infer("solve"), vjp=_solve_vjp,
-                jvp=_solve_jvp, vmap=_solve_vmap("solve"), samples=_solve_samples),
-        _kernel("solve_triangular", "Solution of a triangular system.", params=("upper",),
-                infer=_solve_infer("solve_triangular"), vjp=_solve_triangular_vjp, jvp=_solve_triangular_jvp,
-                vmap=_solve_vmap("solve_triangular"), samples=_triangular_samples),
-        _kernel("det", "Determinant.", infer=_det_infer, vmap=_by_name("det"), samples=_square_samples,
-                vjp=lambda mx, cts, outs, a: (_scale(mx, cts[0]) * mx.linalg._cofactor(a),),
-                jvp=lambda mx, tangents, outs, a: (_inner(mx, mx.linalg._cofactor(a), tangents[0]),)),
-        _kernel("cofactor", "Matrix of cofactors: the gradient of the determinant.", infer=_square_like("cofactor"),
-                vjp=_cofactor_vjp, jvp=_cofactor_jvp, vmap=_by_name("_cofactor"), samples=_square_samples),
-        _kernel("slogdet", "Sign and logarithm of the magnitude of the determinant.", outputs=2,
-                infer=_slogdet_infer, vjp=_slogdet_vjp, jvp=_slogdet_jvp, vmap=_by_name("slogdet"),
-                samples=_square_samples),
+        _kernel(
+            "inv",
+            "Inverse of a square matrix.",
+            infer=_square_like("inv"),
+            vjp=_inv_vjp,
+            jvp=_inv_jvp,
+            vmap=_by_name("inv"),
+            samples=_square_samples,
+        ),
+        _kernel(
+            "pinv",
+            "Moore-Penrose pseudo-inverse.",
+            infer=_pinv_infer,
+            vjp=_pinv_vjp,
+            jvp=_pinv_jvp,
+            vmap=_by_name("pinv"),
+            samples=_any_samples,
+        ),
+        _kernel(
+            "cholesky",
+            "Triangular factor of a positive definite matrix.",
+            params=("upper",),
+            infer=_square_like("cholesky"),
+            vjp=_cholesky_vjp,
+            jvp=_cholesky_jvp,
+            vmap=_by_name("cholesky"),
+        ),
+        _kernel(
+            "qr",
+            "Orthogonal and triangular factor, reduced.",
+            outputs=2,
+            infer=_qr_infer,
+            vjp=_qr_vjp,
+            jvp=_qr_jvp,
+            vmap=_by_name("qr"),
+            samples=_any_samples,
+        ),
+        _kernel(
+            "svd",
+            "Singular value decomposition with full U and V.",
+            params=("compute_uv",),
+            outputs=lambda compute_uv: 3 if compute_uv else 1,
+            infer=_svd_infer,
+            vjp=_svd_vjp,
+            jvp=_svd_jvp,
+            vmap=_by_name("svd"),
+        ),
+        _kernel(
+            "eigh",
+            "Eigenvalues and vectors of a Hermitian matrix.",
+            params=("UPLO",),
+            outputs=2,
+            infer=_eigh_infer,
+            vjp=_eigh_vjp,
+            jvp=_eigh_jvp,
+            vmap=_by_name("eigh"),
+        ),
+        _kernel(
+            "eig",
+            "Eigenvalues and vectors of a square matrix.",
+            params=("vectors",),
+            outputs=lambda vectors: 2 if vectors else 1,
+            infer=_eig_infer,
+            vmap=_eig_vmap,
+            vjp=NO_GRADIENT(
+                "the eigenvectors of a general matrix are not unique; eigh is differentiable"
+            ),
+        ),
+        _kernel(
+            "lu_factor",
+            "LU factors in one matrix, pivots, and the row order.",
+            outputs=3,
+            infer=_lu_infer,
+            vmap=_by_name("_lu"),
+            vjp=NO_GRADIENT(
+                "pivoting is discontinuous; solve, det, slogdet and inv are differentiable"
+            ),
+        ),
+        _kernel(
+            "solve",
+            "Solution of a linear system.",
+            infer=_solve_infer("solve"),
+            vjp=_solve_vjp,
+            jvp=_solve_jvp,
+            vmap=_solve_vmap("solve"),
+            samples=_solve_samples,
+        ),
+        _kernel(
+            "solve_triangular",
+            "Solution of a triangular system.",
+            params=("upper",),
+            infer=_solve_infer("solve_triangular"),
+            vjp=_solve_triangular_vjp,
+            jvp=_solve_triangular_jvp,
+            vmap=_solve_vmap("solve_triangular"),
+            samples=_triangular_samples,
+        ),
+        _kernel(
+            "det",
+            "Determinant.",
+            infer=_det_infer,
+            vmap=_by_name("det"),
+            samples=_square_samples,
+            vjp=lambda mx, cts, outs, a: (_scale(mx, cts[0]) * mx.linalg._cofactor(a),),
+            jvp=lambda mx, tangents, outs, a: (_inner(mx, mx.linalg._cofactor(a), tangents[0]),),
+        ),
+        _kernel(
+            "cofactor",
+            "Matrix of cofactors: the gradient of the determinant.",
+            infer=_square_like("cofactor"),
+            vjp=_cofactor_vjp,
+            jvp=_cofactor_jvp,
+            vmap=_by_name("_cofactor"),
+            samples=_square_samples,
+        ),
+        _kernel(
+            "slogdet",
+            "Sign and logarithm of the magnitude of the determinant.",
+            outputs=2,
+            infer=_slogdet_infer,
+            vjp=_slogdet_vjp,
+            jvp=_slogdet_jvp,
+            vmap=_by_name("slogdet"),
+            samples=_square_samples,
+        ),
     ],
 )

@@ -1,15 +1,18 @@
 """Quantized matrices: packing, unpacking, and products with a packed matrix.
 
-A packed matrix is uint32 words (..., rows, columns * bits / 32) with scales (..., rows, columns / group_size) and, in the
-mode "affine", biases like the scales; other modes have uint8 scales. Codes are integers, so nothing is differentiated by
-them; scales and biases of the affine mode are ordinary numbers.
+A packed matrix is uint32 words (..., rows, columns * bits / 32) with scales (..., rows, columns /
+group_size) and, in the mode "affine", biases like the scales; other modes have uint8 scales. Codes
+are integers, so nothing is differentiated by them; scales and biases of the affine mode are
+ordinary numbers.
 """
 
 from .rows import NO_GRADIENT, Kernel, register
 
 _NO_METAL = "a Metal kernel has not been written"
 _FLOATING = ("float32", "float16", "bfloat16")
-_CODES = NO_GRADIENT("codes are integers; compute the loss from dequantize(...), whose scales and biases have gradients")
+_CODES = NO_GRADIENT(
+    "codes are integers; compute the loss from dequantize(...), whose scales and biases have gradients"
+)
 
 
 def _words(columns, bits):
@@ -21,9 +24,13 @@ def _check_packed(op, shapes, dtypes, group_size, bits, mode):
     affine = mode == "affine"
     w, scales = tuple(shapes[0]), tuple(shapes[1])
     if dtypes[0] != "uint32" or len(w) < 2:
-        raise ValueError(f"[{op}] w is {dtypes[0]} of shape {w}; packed uint32 of at least 2 dimensions is needed")
+        raise ValueError(
+            f"[{op}] w is {dtypes[0]} of shape {w}; packed uint32 of at least 2 dimensions is needed"
+        )
     if dtypes[1] not in (_FLOATING if affine else ("uint8",)):
-        raise ValueError(f"[{op}] scales are {dtypes[1]}; {'floating' if affine else 'uint8'} is needed in mode {mode!r}")
+        raise ValueError(
+            f"[{op}] scales are {dtypes[1]}; {'floating' if affine else 'uint8'} is needed in mode {mode!r}"
+        )
     columns = w[-1] * 32 // bits
     expected = w[:-1] + (columns // group_size,)
     if scales != expected or columns % group_size:
@@ -32,7 +39,9 @@ def _check_packed(op, shapes, dtypes, group_size, bits, mode):
             f"{scales} was given"
         )
     if affine and (tuple(shapes[2]), dtypes[2]) != (scales, dtypes[1]):
-        raise ValueError(f"[{op}] biases are {dtypes[2]} of shape {tuple(shapes[2])}; they must be like the scales")
+        raise ValueError(
+            f"[{op}] biases are {dtypes[2]} of shape {tuple(shapes[2])}; they must be like the scales"
+        )
     return w[:-1] + (columns,)
 
 
@@ -41,10 +50,16 @@ def _quantize_infer(shapes, dtypes, *, group_size, bits, mode, has_global):
     if dtype not in _FLOATING:
         raise ValueError(f"[quantize] was given {dtype}; one of {', '.join(_FLOATING)} is needed")
     if len(shape) < 2 or shape[-1] % group_size:
-        raise ValueError(f"[quantize] shape {shape}: the last of at least 2 axes must be a multiple of {group_size}")
+        raise ValueError(
+            f"[quantize] shape {shape}: the last of at least 2 axes must be a multiple of {group_size}"
+        )
     codes = (shape[:-1] + (_words(shape[-1], bits),), "uint32")
     groups = shape[:-1] + (shape[-1] // group_size,)
-    return [codes, (groups, dtype), (groups, dtype)] if mode == "affine" else [codes, (groups, "uint8")]
+    return (
+        [codes, (groups, dtype), (groups, dtype)]
+        if mode == "affine"
+        else [codes, (groups, "uint8")]
+    )
 
 
 def _quantize_vmap(mx, batched, w, *rest, group_size, bits, mode, has_global):
@@ -86,7 +101,9 @@ def _like_biases(mx, d_scales, d_biases, scales):
     return zeros if d_scales is None else d_scales, zeros if d_biases is None else d_biases
 
 
-def _dequantize_jvp(mx, tangents, outs, w, scales, *rest, group_size, bits, mode, dtype, has_global):
+def _dequantize_jvp(
+    mx, tangents, outs, w, scales, *rest, group_size, bits, mode, dtype, has_global
+):
     if mode != "affine":
         return (mx.zeros_like(outs[0]),)
     parts = _like_biases(mx, tangents[1], tangents[2], scales)
@@ -97,7 +114,8 @@ def _all_batched(mx, batched, operands):
     """Operands with an axis in front, of the size of those that are batched."""
     count = next(x.shape[0] for x, is_batched in zip(operands, batched) if is_batched)
     return [
-        x if is_batched else mx.broadcast_to(x, (count,) + tuple(x.shape)) for x, is_batched in zip(operands, batched)
+        x if is_batched else mx.broadcast_to(x, (count,) + tuple(x.shape))
+        for x, is_batched in zip(operands, batched)
     ]
 
 
@@ -135,7 +153,9 @@ def _matmul_infer(shapes, dtypes, *, transpose, group_size, bits, mode):
 
 def _matmul_vjp(mx, cts, outs, x, w, scales, *rest, transpose, group_size, bits, mode):
     biases = rest[0] if rest else None
-    ct_x = mx.quantized_matmul(cts[0], w, scales, biases, not transpose, group_size, bits, mode).astype(x.dtype)
+    ct_x = mx.quantized_matmul(
+        cts[0], w, scales, biases, not transpose, group_size, bits, mode
+    ).astype(x.dtype)
     if mode != "affine":
         return ct_x, None, None
     left, right = (cts[0], x) if transpose else (x, cts[0])
@@ -147,9 +167,13 @@ def _matmul_jvp(mx, tangents, outs, x, w, scales, *rest, transpose, group_size, 
     out = mx.zeros_like(outs[0])
     settings = (transpose, group_size, bits, mode)
     if tangents[0] is not None:
-        out = out + mx.quantized_matmul(tangents[0], w, scales, rest[0] if rest else None, *settings)
+        out = out + mx.quantized_matmul(
+            tangents[0], w, scales, rest[0] if rest else None, *settings
+        )
     if mode == "affine" and (tangents[2] is not None or tangents[3] is not None):
-        out = out + mx.quantized_matmul(x, w, *_like_biases(mx, tangents[2], tangents[3], scales), *settings)
+        out = out + mx.quantized_matmul(
+            x, w, *_like_biases(mx, tangents[2], tangents[3], scales), *settings
+        )
     return (out,)
 
 
@@ -163,8 +187,14 @@ def _matmul_vmap(mx, batched, x, *packed, transpose, group_size, bits, mode):
 
 def _gather_infer(shapes, dtypes, *, transpose, group_size, bits, mode):
     out = _product_shape("gather_qmm", shapes[:-2], dtypes[:-2], transpose, group_size, bits, mode)
-    if dtypes[-2:] != ["uint32", "uint32"] or len(shapes[-1]) != 1 or tuple(shapes[-1]) != tuple(shapes[-2]):
-        raise ValueError("[gather_qmm] lhs_indices and rhs_indices must be uint32 vectors of one size")
+    if (
+        dtypes[-2:] != ["uint32", "uint32"]
+        or len(shapes[-1]) != 1
+        or tuple(shapes[-1]) != tuple(shapes[-2])
+    ):
+        raise ValueError(
+            "[gather_qmm] lhs_indices and rhs_indices must be uint32 vectors of one size"
+        )
     if len(shapes[0]) != 3 or len(shapes[1]) != 3:
         raise ValueError("[gather_qmm] x and w must have 3 dimensions")
     return [(tuple(shapes[-1]) + out, dtypes[0])]
@@ -173,7 +203,15 @@ def _gather_infer(shapes, dtypes, *, transpose, group_size, bits, mode):
 def _gather_vjp(mx, cts, outs, x, w, scales, *rest, transpose, group_size, bits, mode):
     biases, (lhs, rhs) = rest[0] if mode == "affine" else None, rest[-2:]
     ct_items = mx.gather_qmm(
-        cts[0], w, scales, biases, rhs_indices=rhs, transpose=not transpose, group_size=group_size, bits=bits, mode=mode
+        cts[0],
+        w,
+        scales,
+        biases,
+        rhs_indices=rhs,
+        transpose=not transpose,
+        group_size=group_size,
+        bits=bits,
+        mode=mode,
     )
     ct_x = mx.zeros(x.shape, dtype=x.dtype).at[lhs].add(ct_items.astype(x.dtype))
     if mode != "affine":
@@ -189,13 +227,20 @@ def _gather_vjp(mx, cts, outs, x, w, scales, *rest, transpose, group_size, bits,
 def _gather_jvp(mx, tangents, outs, x, w, scales, *rest, transpose, group_size, bits, mode):
     biases, (lhs, rhs) = rest[0] if mode == "affine" else None, rest[-2:]
     settings = dict(
-        lhs_indices=lhs, rhs_indices=rhs, transpose=transpose, group_size=group_size, bits=bits, mode=mode
+        lhs_indices=lhs,
+        rhs_indices=rhs,
+        transpose=transpose,
+        group_size=group_size,
+        bits=bits,
+        mode=mode,
     )
     out = mx.zeros_like(outs[0])
     if tangents[0] is not None:
         out = out + mx.gather_qmm(tangents[0], w, scales, biases, **settings)
     if mode == "affine" and (tangents[2] is not None or tangents[3] is not None):
-        out = out + mx.gather_qmm(x, w, *_like_biases(mx, tangents[2], tangents[3], scales), **settings)
+        out = out + mx.gather_qmm(
+            x, w, *_like_biases(mx, tangents[2], tangents[3], scales), **settings
+        )
     return (out,)
 
 

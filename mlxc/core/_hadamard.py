@@ -1,5 +1,6 @@
 """Hadamard matrices, and how a transform is parted into small ones. Constants only: NumPy, no
-arrays of ours."""
+arrays of ours.
+"""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Reading by integers, slices, None and Ellipsis alone: common keys, without the detours of others."""
+"""Reading by integers, slices, None and Ellipsis alone: common keys, without detours."""
 
 from mlxc._graph.array cimport array, wrap
 from mlxc._graph.bind cimport SLICE, bind_row, reshape

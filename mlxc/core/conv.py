@@ -12,6 +12,17 @@ from mlxc._graph import bind
 
 from ._arguments import as_array
 
+__all__ = [
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_general",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "convolve",
+]
+
 
 def _operands(op, x, w):
     """Both operands in their common dtype, which must be real floating, with fitting numbers of

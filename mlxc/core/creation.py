@@ -1,9 +1,8 @@
 """Arrays made from nothing or from a few numbers: constants, ranges, grids, diagonals, windows.
 
 Rules: constants are one scalar stretched without a copy; ranges are the ``arange`` row, whose
-floats are rounded once from
-float64; everything triangular or diagonal is a comparison of two ranges, which fuses with what
-follows.
+floats are rounded once from float64; everything triangular or diagonal is a comparison of two
+ranges, which fuses with what follows.
 """
 
 import math
@@ -18,10 +17,9 @@ from ._arguments import as_array, as_shape, normalize_axis
 
 __all__ = [
     "arange", "asarray", "bartlett", "blackman", "broadcast_arrays", "broadcast_shapes", "diag",
-    "diagonal", "empty",
-    "empty_like", "eye", "full", "full_like", "hamming", "hanning", "identity", "linspace",
-    "meshgrid", "ones",
-    "ones_like", "trace", "tri", "tril", "triu", "zeros", "zeros_like",
+    "diagonal", "empty", "empty_like", "eye", "full", "full_like", "hamming", "hanning", "identity",
+    "linspace", "meshgrid", "ones", "ones_like", "trace", "tri", "tril", "triu", "zeros",
+    "zeros_like",
 ]  # fmt: skip
 
 

@@ -1,6 +1,8 @@
-"""Fourier transforms: arguments are checked, data padded or truncated to size, and one ``fft`` row bound.
+"""Fourier transforms: arguments are checked, data padded or truncated to size, and one ``fft`` row
+bound.
 
-Rules: results are complex64 (float32 for the complex-to-real family) whatever the input's precision, as there is no
+Rules: results are complex64 (float32 for the complex-to-real family) whatever the input's
+    precision, as there is no
 complex128; ``norm`` has NumPy's meaning; a transform of length 0 is an error.
 """
 
@@ -8,6 +10,27 @@ import mlxc.core as mx
 from mlxc._graph import bind
 
 from ._arguments import as_array, normalize_axes, normalize_axis
+
+__all__ = [
+    "fft",
+    "fft2",
+    "fftfreq",
+    "fftn",
+    "fftshift",
+    "ifft",
+    "ifft2",
+    "ifftn",
+    "ifftshift",
+    "irfft",
+    "irfft2",
+    "irfftn",
+    "istft",
+    "rfft",
+    "rfft2",
+    "rfftfreq",
+    "rfftn",
+    "stft",
+]
 
 _NORMS = ("backward", "ortho", "forward")
 _PAD_MODES = ("reflect", "constant", "edge")
@@ -183,7 +206,8 @@ def irfft(a, n=None, axis=-1, norm="backward", stream=None):
     """Inverse of :func:`rfft`.
 
     Args:
-        a (array): half a spectrum, of length ``n // 2 + 1`` along the axis after truncation or padding.
+        a (array): half a spectrum, of length ``n // 2 + 1`` along the axis after truncation or
+            padding.
         n (int, optional): length of the result; ``2 * (a.shape[axis] - 1)`` by default.
         axis, norm: as in :func:`ifft`.
 
@@ -230,7 +254,8 @@ def rfftn(a, s=None, axes=None, norm="backward", stream=None):
 
 
 def irfftn(a, s=None, axes=None, norm="backward", stream=None):
-    """Inverse of :func:`rfftn`; the last of the axes gets size ``s[-1]``, by default ``2 * (m - 1)``.
+    """Inverse of :func:`rfftn`; the last of the axes gets size ``s[-1]``, by default ``2 * (m -
+    1)``.
 
     >>> import mlxc.core as mx
     >>> mx.fft.irfftn(mx.ones((2, 2, 3))).shape
@@ -269,7 +294,8 @@ def fftfreq(n, d=1.0, stream=None):
 
 
 def rfftfreq(n, d=1.0, stream=None):
-    """The frequencies of the bins of :func:`rfft`: ``n // 2 + 1`` non-negative ones; arguments as in :func:`fftfreq`.
+    """The frequencies of the bins of :func:`rfft`: ``n // 2 + 1`` non-negative ones; arguments as
+    in :func:`fftfreq`.
 
     >>> import mlxc.core as mx
     >>> mx.fft.rfftfreq(4).tolist()
@@ -440,7 +466,8 @@ def istft(
     length=None,
     stream=None,
 ):
-    """Inverse of :func:`stft`: windowed frames are overlap-added and divided by the sum of squared windows.
+    """Inverse of :func:`stft`: windowed frames are overlap-added and divided by the sum of squared
+    windows.
 
     Args:
         stft_matrix (array): (..., frequencies, frames).

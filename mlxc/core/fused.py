@@ -1,6 +1,8 @@
-"""Functions that models are made of, composed so that the scheduler runs each as one pass over a row.
+"""Functions that models are made of, composed so that the scheduler runs each as one pass over a
+row.
 
-Rules: half-precision input is computed in float32 and rounded once at the end; gradients follow from the parts. The
+Rules: half-precision input is computed in float32 and rounded once at the end; gradients follow
+    from the parts. The
 namespace ``mlxc.core.fast`` publishes these and attention.
 """
 
@@ -9,6 +11,18 @@ from functools import lru_cache
 import mlxc.core as mx
 
 from ._arguments import as_array, normalize_axes
+
+__all__ = [
+    "cross_entropy",
+    "cuda_kernel",
+    "gated_delta_update",
+    "layer_norm",
+    "metal_kernel",
+    "precompiled_cuda_kernel",
+    "rms_norm",
+    "rope",
+    "softmax",
+]
 
 
 def _is_floating(x):
@@ -26,7 +40,8 @@ def softmax(a, /, axis=None, *, precise=False, stream=None):
     Args:
         a (array): any shape; integers and bool are computed in float32.
         axis (int or sequence of int, optional): the axes to normalise over; all by default.
-        precise (bool): accepted for compatibility: sums of half-precision input are always float32 here.
+        precise (bool): accepted for compatibility: sums of half-precision input are always float32
+            here.
 
     Returns:
         array: same shape; the dtype of ``a`` if floating or complex, else float32.
@@ -164,7 +179,8 @@ def _check_rope(a, dims, base, offset, freqs):
 
 
 def rope(a, dims, *, traditional, base, scale, offset, freqs=None, stream=None):
-    """Rotary positional encoding: pairs of features are turned by angles that grow with the position.
+    """Rotary positional encoding: pairs of features are turned by angles that grow with the
+    position.
 
     Args:
         a (array): (B, ..., T, D), floating.
@@ -173,13 +189,15 @@ def rope(a, dims, *, traditional, base, scale, offset, freqs=None, stream=None):
         base (float, optional): pair i turns by base ** (-2i / dims) a position.
         scale (float): factor on positions.
         offset (int or array): position of the first element; an integer array of shape () or (B,).
-        freqs (array, optional): (dims / 2,), instead of ``base``: pair i turns by 1 / freqs[i] a position.
+        freqs (array, optional): (dims / 2,), instead of ``base``: pair i turns by 1 / freqs[i] a
+            position.
 
     Returns:
         array: shape and dtype of ``a``.
 
     Raises:
-        ValueError: for shapes or dtypes that do not fit, or unless exactly one of base and freqs is given.
+        ValueError: for shapes or dtypes that do not fit, or unless exactly one of base and freqs is
+            given.
 
     Formula: Su et al. 2021, "RoFormer".
 
@@ -281,7 +299,8 @@ def _check_gated_delta(q, k, v, gamma, beta, state, mask):
 
 
 def gated_delta_update(q, k, v, gamma, beta, initial_state=None, mask=None, stream=None):
-    """Linear attention by the gated delta rule: a state matrix a head that decays, and is corrected towards v at k.
+    """Linear attention by the gated delta rule: a state matrix a head that decays, and is corrected
+    towards v at k.
 
     For every step: S = gamma S; S = S + beta (v - S k) kᵀ; out = S q.
 
@@ -292,15 +311,18 @@ def gated_delta_update(q, k, v, gamma, beta, initial_state=None, mask=None, stre
         gamma (array): decay (B, T, Hv), or (B, T, Hv, Dk) for one a key feature.
         beta (array): rate of correction (B, T, Hv).
         initial_state (array, optional): (B, Hv, Dv, Dk); zeros by default.
-        mask (array, optional): bool (B, T); where it is false the state is left alone and the output 0.
+        mask (array, optional): bool (B, T); where it is false the state is left alone and the
+            output 0.
 
     Returns:
-        list of array: outputs (B, T, Hv, Dv) of the dtype of ``q``, and the last state (B, Hv, Dv, Dk).
+        list of array: outputs (B, T, Hv, Dv) of the dtype of ``q``, and the last state (B, Hv, Dv,
+            Dk).
 
     Raises:
         ValueError: for shapes that do not fit.
 
-    Formula: Yang, Kautz and Hatamizadeh 2024, "Gated delta networks", eq. 10. Steps are computed one by one.
+    Formula: Yang, Kautz and Hatamizadeh 2024, "Gated delta networks", eq. 10. Steps are computed
+    one by one.
 
     >>> import mlxc.core as mx
     >>> one = mx.ones((1, 1, 1, 1))
@@ -352,7 +374,8 @@ def metal_kernel(
     atomic_outputs=False,
     compile_options=None,
 ):
-    """A custom Metal kernel from source; there is no Metal compiler behind this build, so it always raises.
+    """A custom Metal kernel from source; there is no Metal compiler behind this build, so it always
+    raises.
 
     Raises:
         RuntimeError: always.

@@ -1,13 +1,10 @@
 """Indexing: reading and writing by keys, and the public functions that take index arrays.
 
 Rules: integers, slices, None and Ellipsis alone are one ``slice`` (and a ``reshape``). Index arrays
-are one ``gather`` or
-``scatter``; where their axes go follows NumPy: in place if the integers and arrays stand next to
-each other, else first.
-An Ellipsis that stands for no axis does not part them. Boolean masks are evaluated when they are
-read, and the axes they
-cover are merged into one. Negative indices count from the end; an index out of range is an
-IndexError.
+are one ``gather`` or ``scatter``; where their axes go follows NumPy: in place if the integers and
+arrays stand next to each other, else first. An Ellipsis that stands for no axis does not part them.
+Boolean masks are evaluated when they are read, and the axes they cover are merged into one.
+Negative indices count from the end; an index out of range is an IndexError.
 """
 
 from operator import index as as_int

@@ -1,7 +1,9 @@
 """Linear algebra: factorisations, solvers, determinants and norms of (batches of) matrices.
 
-Rules: factorisations take float32 or float64 (``svd``, ``eigh`` and ``eig`` complex64 too); axes before the last two are
-batch axes; input without an answer raises ``numpy.linalg.LinAlgError``, a ``ValueError``, when it is evaluated.
+Rules: factorisations take float32 or float64 (``svd``, ``eigh`` and ``eig`` complex64 too); axes
+    before the last two are
+batch axes; input without an answer raises ``numpy.linalg.LinAlgError``, a ``ValueError``, when it
+is evaluated.
 """
 
 import math
@@ -10,6 +12,28 @@ import mlxc.core as mx
 from mlxc._graph import bind
 
 from ._arguments import as_array, normalize_axis
+
+__all__ = [
+    "cholesky",
+    "cholesky_inv",
+    "cross",
+    "det",
+    "eig",
+    "eigh",
+    "eigvals",
+    "eigvalsh",
+    "inv",
+    "lu",
+    "lu_factor",
+    "norm",
+    "pinv",
+    "qr",
+    "slogdet",
+    "solve",
+    "solve_triangular",
+    "svd",
+    "tri_inv",
+]
 
 
 def inv(a, stream=None):
@@ -57,7 +81,8 @@ def cholesky(a, upper=False, stream=None):
 
     Args:
         a (array): (..., n, n), float32 or float64.
-        upper (bool): return (and read) the upper triangle U with U.T @ U = a instead of L with L @ L.T = a.
+        upper (bool): return (and read) the upper triangle U with U.T @ U = a instead of L with L @
+            L.T = a.
 
     Returns:
         array: (..., n, n), triangular.
@@ -65,7 +90,8 @@ def cholesky(a, upper=False, stream=None):
     Raises:
         ValueError: if not positive definite (``numpy.linalg.LinAlgError``).
 
-    Its derivative is Murray 2016, "Differentiation of the Cholesky decomposition", for symmetric ``a``.
+    Its derivative is Murray 2016, "Differentiation of the Cholesky decomposition", for symmetric
+    ``a``.
 
     >>> import mlxc.core as mx
     >>> mx.linalg.cholesky(mx.array([[4.0, 2.0], [2.0, 5.0]])).tolist()
@@ -94,7 +120,8 @@ def cholesky_inv(a, upper=False, stream=None):
 
 
 def pinv(a, stream=None):
-    """Moore-Penrose pseudo-inverse; singular values below max(m, n) * eps of the largest count as 0.
+    """Moore-Penrose pseudo-inverse; singular values below max(m, n) * eps of the largest count as
+    0.
 
     Args:
         a (array): (..., m, n), float32 or float64.
@@ -119,8 +146,8 @@ def svd(a, compute_uv=True, stream=None):
         compute_uv (bool): whether U and Vt are wanted.
 
     Returns:
-        tuple of array: U (..., m, m), S (..., k) descending, Vt (..., n, n), with k = min(m, n); S alone if not
-        ``compute_uv``.
+        tuple of array: U (..., m, m), S (..., k) descending, Vt (..., n, n), with k = min(m, n); S
+        alone if not ``compute_uv``.
 
     Its derivative is Townsend 2016, "Differentiating the singular value decomposition".
 
@@ -138,7 +165,8 @@ def qr(a, stream=None):
         a (array): (..., m, n), float32 or float64.
 
     Returns:
-        tuple of array: Q (..., m, k) with orthonormal columns, R (..., k, n) upper triangular, k = min(m, n).
+        tuple of array: Q (..., m, k) with orthonormal columns, R (..., k, n) upper triangular, k =
+        min(m, n).
 
     >>> import mlxc.core as mx
     >>> q, r = mx.linalg.qr(mx.array([[3.0, 1.0], [4.0, 2.0]]))
@@ -162,7 +190,8 @@ def eigh(a, UPLO="L", stream=None):
         UPLO (str): "L" or "U", the triangle to read.
 
     Returns:
-        tuple of array: eigenvalues (..., n), real and ascending; eigenvectors (..., n, n) in columns.
+        tuple of array: eigenvalues (..., n), real and ascending; eigenvectors (..., n, n) in
+            columns.
 
     Raises:
         ValueError: for a matrix that is not square, or another ``UPLO``.
@@ -193,7 +222,8 @@ def eig(a, stream=None):
         a (array): (..., n, n), float32, float64 or complex64.
 
     Returns:
-        tuple of array: eigenvalues (..., n) and eigenvectors (..., n, n) in columns, complex64. Not differentiable.
+        tuple of array: eigenvalues (..., n) and eigenvectors (..., n, n) in columns, complex64. Not
+            differentiable.
 
     >>> import mlxc.core as mx
     >>> mx.linalg.eig(mx.array([[2.0, 0.0], [0.0, 1.0]]))[0].tolist()
@@ -224,8 +254,8 @@ def lu(a, stream=None):
         a (array): (..., m, n), float32 or float64.
 
     Returns:
-        tuple of array: P (..., m) uint32, L (..., m, k) with unit diagonal, U (..., k, n), k = min(m, n).
-        Not differentiable.
+        tuple of array: P (..., m) uint32, L (..., m, k) with unit diagonal, U (..., k, n), k =
+        min(m, n). Not differentiable.
 
     >>> import mlxc.core as mx
     >>> P, L, U = mx.linalg.lu(mx.array([[1.0, 2.0], [2.0, 2.0]]))
@@ -249,8 +279,9 @@ def lu_factor(a, stream=None):
         a (array): (..., m, n), float32 or float64.
 
     Returns:
-        tuple of array: LU (..., m, n), L below the diagonal (its unit diagonal not stored) and U on and above it;
-        pivots (..., k) uint32: row i was exchanged with row pivots[i], one after the other.
+        tuple of array: LU (..., m, n), L below the diagonal (its unit diagonal not stored) and U on
+        and above it; pivots (..., k) uint32: row i was exchanged with row pivots[i], one after the
+        other.
 
     >>> import mlxc.core as mx
     >>> mx.linalg.lu_factor(mx.array([[1.0, 2.0], [2.0, 2.0]]))[1].tolist()
@@ -325,7 +356,8 @@ def solve_triangular(a, b, *, upper=False, stream=None):
         array: of the shape of ``b`` (with broadcast batch axes).
 
     Raises:
-        ValueError: for shapes that do not fit, or a zero on the diagonal (``numpy.linalg.LinAlgError``).
+        ValueError: for shapes that do not fit, or a zero on the diagonal
+            (``numpy.linalg.LinAlgError``).
 
     >>> import mlxc.core as mx
     >>> mx.linalg.solve_triangular(mx.array([[2.0, 0.0], [1.0, 1.0]]), mx.array([2.0, 3.0])).tolist()
@@ -467,11 +499,12 @@ def norm(a, /, ord=None, axis=None, keepdims=False, *, stream=None):
 
     Args:
         a (array): any shape; integers are computed in float32.
-        ord (int, float or str, optional): order of the norm. For vectors inf (largest magnitude), -inf, 0 (count of
-            non-zeros) or any p: sum(abs(x) ** p) ** (1 / p). For matrices 'fro', 'nuc' (sum of singular values), inf
-            (largest row sum of magnitudes), -inf, 1 (column sum), -1, 2 (largest singular value), -2. By default
-            the 2-norm or Frobenius norm.
-        axis (int or sequence of int, optional): one axis for vectors, two for matrices; by default all.
+        ord (int, float or str, optional): order of the norm. For vectors inf (largest magnitude),
+            -inf, 0 (count of non-zeros) or any p: sum(abs(x) ** p) ** (1 / p). For matrices 'fro',
+            'nuc' (sum of singular values), inf (largest row sum of magnitudes), -inf, 1 (column
+            sum), -1, 2 (largest singular value), -2. By default the 2-norm or Frobenius norm.
+        axis (int or sequence of int, optional): one axis for vectors, two for matrices; by default
+            all.
         keepdims (bool): keep reduced axes with size 1.
 
     Returns:

@@ -15,6 +15,21 @@ from mlxc._graph import bind
 from . import _einsum
 from ._arguments import as_array, normalize_axis
 
+__all__ = [
+    "addmm",
+    "block_masked_mm",
+    "einsum",
+    "einsum_path",
+    "gather_mm",
+    "inner",
+    "kron",
+    "matmul",
+    "outer",
+    "segmented_mm",
+    "tensordot",
+    "vecdot",
+]
+
 
 def _promote(op, arrays, kind):
     """All arrays in their common dtype, which must be of a kind ("inexact", or "floating":
@@ -473,9 +488,8 @@ def block_masked_mm(
         ValueError: shapes that do not fit, or a dtype that is not floating.
 
     >>> import mlxc.core as mx
-    >>> out = mx.block_masked_mm(mx.ones((2, 2)), mx.ones((2, 2)), 1, mx.array([[True, False],
-    [False, True]]))
-    >>> out.tolist()
+    >>> mask = mx.array([[True, False], [False, True]])
+    >>> mx.block_masked_mm(mx.ones((2, 2)), mx.ones((2, 2)), 1, mask).tolist()
     [[2.0, 0.0], [0.0, 2.0]]
     """
     a, b = _promote("block_masked_mm", (as_array(a), as_array(b)), "inexact")

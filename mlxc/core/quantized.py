@@ -1,7 +1,9 @@
 """Quantized matrices: arguments are checked, batch axes turned into indices, and rows bound.
 
-Modes (bits and group size as in :func:`quantize`): "affine" has a scale and a bias a group; "mxfp4", "mxfp8" and "nvfp4"
-are the formats of the OCP Microscaling specification 1.0 and of NVIDIA, with one byte of scale a group.
+Modes (bits and group size as in :func:`quantize`): "affine" has a scale and a bias a group;
+    "mxfp4", "mxfp8" and "nvfp4"
+are the formats of the OCP Microscaling specification 1.0 and of NVIDIA, with one byte of scale a
+group.
 """
 
 import math
@@ -11,6 +13,17 @@ import mlxc.core as mx
 from mlxc._graph import bind
 
 from ._arguments import as_array
+
+__all__ = [
+    "dequantize",
+    "from_fp8",
+    "gather_qmm",
+    "gather_qqmm",
+    "qqmm",
+    "quantize",
+    "quantized_matmul",
+    "to_fp8",
+]
 
 # Mode to (default group size, default bits, possible group sizes, possible bits).
 _MODES = {
@@ -23,14 +36,20 @@ _MODES = {
 
 def _settings(op, group_size, bits, mode):
     if mode not in _MODES:
-        raise ValueError(f"[{op}] mode {mode!r} is unknown; choose from {', '.join(map(repr, _MODES))}")
+        raise ValueError(
+            f"[{op}] mode {mode!r} is unknown; choose from {', '.join(map(repr, _MODES))}"
+        )
     default_group, default_bits, groups, all_bits = _MODES[mode]
     group_size = default_group if group_size is None else group_size
     bits = default_bits if bits is None else bits
     if group_size not in groups:
-        raise ValueError(f"[{op}] group_size {group_size} is not possible in mode {mode!r}; choose from {groups}")
+        raise ValueError(
+            f"[{op}] group_size {group_size} is not possible in mode {mode!r}; choose from {groups}"
+        )
     if bits not in all_bits:
-        raise ValueError(f"[{op}] {bits} bits are not possible in mode {mode!r}; choose from {all_bits}")
+        raise ValueError(
+            f"[{op}] {bits} bits are not possible in mode {mode!r}; choose from {all_bits}"
+        )
     return group_size, bits
 
 
@@ -44,30 +63,39 @@ def _global_scale(op, value, mode):
     if value is None:
         return []
     if mode != "nvfp4":
-        raise ValueError(f"[{op}] a global scale is possible in mode 'nvfp4' alone, not in {mode!r}")
+        raise ValueError(
+            f"[{op}] a global scale is possible in mode 'nvfp4' alone, not in {mode!r}"
+        )
     value = as_array(value)
     if value.size != 1:
-        raise ValueError(f"[{op}] the global scale has shape {tuple(value.shape)}; one number is needed")
+        raise ValueError(
+            f"[{op}] the global scale has shape {tuple(value.shape)}; one number is needed"
+        )
     return [mx.reshape(value, ()).astype(mx.float32)]
 
 
 def quantize(w, /, group_size=None, bits=None, mode="affine", *, global_scale=None, stream=None):
-    """Pack numbers into few bits each, with a scale (and a bias) for each group along the last axis.
+    """Pack numbers into few bits each, with a scale (and a bias) for each group along the last
+    axis.
 
-    ``affine``: code = round((w - bias) / scale); the scale spans the group's range in 2**bits - 1 steps, adjusted so that
-    the end of larger magnitude (the bias) and 0 are met exactly; with 1 bit the bias is the minimum. ``mxfp4``,
-    ``mxfp8``: E2M1 or E4M3 floats times the least power of two that covers the group. ``nvfp4``: E2M1 floats times an
-    E4M3 scale. Halves between two E2M1 numbers go to the smaller.
+    ``affine``: code = round((w - bias) / scale); the scale spans the group's range in 2**bits - 1
+    steps, adjusted so that the end of larger magnitude (the bias) and 0 are met exactly; with 1 bit
+    the bias is the minimum. ``mxfp4``, ``mxfp8``: E2M1 or E4M3 floats times the least power of two
+    that covers the group. ``nvfp4``: E2M1 floats times an E4M3 scale. Halves between two E2M1
+    numbers go to the smaller.
 
     Args:
-        w (array): (..., rows, columns), float32, float16 or bfloat16; columns a multiple of the group size.
+        w (array): (..., rows, columns), float32, float16 or bfloat16; columns a multiple of the
+            group size.
         group_size (int, optional): affine 32, 64 (default) or 128; mxfp4 and mxfp8 32; nvfp4 16.
         bits (int, optional): affine 1, 2, 3, 4 (default), 5, 6 or 8; mxfp4 and nvfp4 4; mxfp8 8.
         mode (str): "affine", "mxfp4", "mxfp8" or "nvfp4".
-        global_scale (array, optional): nvfp4: largest magnitude of all of ``w``; scales are in units of it / 2688.
+        global_scale (array, optional): nvfp4: largest magnitude of all of ``w``; scales are in
+            units of it / 2688.
 
     Returns:
-        tuple of array: packed codes uint32 (..., rows, columns * bits / 32), scales (..., rows, columns / group_size),
+        tuple of array: packed codes uint32 (..., rows, columns * bits / 32), scales (..., rows,
+            columns / group_size),
         and in mode affine biases like the scales.
 
     Raises:
@@ -100,7 +128,17 @@ def _packed(op, w, scales, biases, mode):
 
 
 def dequantize(
-    w, /, scales, biases=None, group_size=None, bits=None, mode="affine", global_scale=None, dtype=None, *, stream=None
+    w,
+    /,
+    scales,
+    biases=None,
+    group_size=None,
+    bits=None,
+    mode="affine",
+    global_scale=None,
+    dtype=None,
+    *,
+    stream=None,
 ):
     """Unpack what :func:`quantize` packed: scale * code + bias, or scale * value of the code.
 
@@ -141,7 +179,9 @@ def _product_operands(op, x, w, scales, biases, mode):
     x = x.astype(dtype)
     _check_computable(op, "x", x)
     if parts[0].ndim < 2 or x.ndim < 1:
-        raise ValueError(f"[{op}] x {tuple(x.shape)} and w {tuple(parts[0].shape)}: w must have at least 2 dimensions")
+        raise ValueError(
+            f"[{op}] x {tuple(x.shape)} and w {tuple(parts[0].shape)}: w must have at least 2 dimensions"
+        )
     return x, parts
 
 
@@ -164,13 +204,24 @@ def _bind_gather(x, parts, lhs, rhs, settings):
 
 
 def quantized_matmul(
-    x, w, /, scales, biases=None, transpose=True, group_size=None, bits=None, mode="affine", *, stream=None
+    x,
+    w,
+    /,
+    scales,
+    biases=None,
+    transpose=True,
+    group_size=None,
+    bits=None,
+    mode="affine",
+    *,
+    stream=None,
 ):
     """Product with a packed matrix that is unpacked on the way.
 
     Args:
         x (array): (..., m, k) or (k,), float32, float16 or bfloat16.
-        w (array): packed codes uint32 of a matrix (n, k), or (k, n) if not ``transpose``; batch axes broadcast.
+        w (array): packed codes uint32 of a matrix (n, k), or (k, n) if not ``transpose``; batch
+            axes broadcast.
         scales, biases, group_size, bits, mode: as in :func:`dequantize`.
         transpose (bool): multiply by the transposed matrix.
 
@@ -194,7 +245,9 @@ def quantized_matmul(
         return mx.reshape(out, tuple(x.shape[:-1]) + (out.shape[-1],))
     vector = x.ndim == 1
     x = mx.expand_dims(x, 0) if vector else x
-    out = _bind_gather(x, parts, _numbers(tuple(x.shape[:-2])), _numbers(tuple(parts[0].shape[:-2])), settings)
+    out = _bind_gather(
+        x, parts, _numbers(tuple(x.shape[:-2])), _numbers(tuple(parts[0].shape[:-2])), settings
+    )
     return mx.squeeze(out, -2) if vector else out
 
 
@@ -229,9 +282,11 @@ def gather_qmm(
 
     Args:
         x (array): (..., m, k).
-        w, scales, biases, transpose, group_size, bits, mode: as in :func:`quantized_matmul`, with batch axes.
+        w, scales, biases, transpose, group_size, bits, mode: as in :func:`quantized_matmul`, with
+            batch axes.
         lhs_indices (array, optional): integers, flat numbers of matrices of ``x``; all by default.
-        rhs_indices (array, optional): integers, flat numbers of packed matrices; broadcast with ``lhs_indices``.
+        rhs_indices (array, optional): integers, flat numbers of packed matrices; broadcast with
+            ``lhs_indices``.
         global_scale: not possible on the CPU.
         sorted_indices (bool): accepted; it makes no difference here.
 
@@ -239,7 +294,8 @@ def gather_qmm(
         array: shape of the broadcast indices + (m, n).
 
     Raises:
-        ValueError: if shapes, dtypes or settings do not fit; IndexError (when evaluated) for a number out of range.
+        ValueError: if shapes, dtypes or settings do not fit; IndexError (when evaluated) for a
+            number out of range.
 
     >>> import mlxc.core as mx
     >>> packed = mx.quantize(mx.ones((3, 2, 64)))
@@ -261,7 +317,14 @@ def gather_qmm(
 def _round_trip(x, group_size, bits, mode, global_scale):
     """x as its quantized form reads, with the derivative of x itself (straight-through, Bengio et al. 2013)."""
     packed = quantize(x, group_size, bits, mode, global_scale=global_scale)
-    read = dequantize(*packed, group_size=group_size, bits=bits, mode=mode, global_scale=global_scale, dtype=x.dtype)
+    read = dequantize(
+        *packed,
+        group_size=group_size,
+        bits=bits,
+        mode=mode,
+        global_scale=global_scale,
+        dtype=x.dtype,
+    )
     return x + mx.stop_gradient(read - x)
 
 
@@ -269,9 +332,13 @@ def _quantized_operands(op, x, w, scales, group_size, bits, mode, global_scale_x
     """x and w as their quantized forms read, w unpacked if it was packed."""
     group_size, bits = _settings(op, group_size, bits, mode)
     if mode == "affine":
-        raise ValueError(f"[{op}] mode 'affine' is not possible; choose from 'nvfp4', 'mxfp8' and 'mxfp4'")
+        raise ValueError(
+            f"[{op}] mode 'affine' is not possible; choose from 'nvfp4', 'mxfp8' and 'mxfp4'"
+        )
     if (global_scale_x is None) != (global_scale_w is None):
-        raise ValueError(f"[{op}] global_scale_x and global_scale_w must be given both or not at all")
+        raise ValueError(
+            f"[{op}] global_scale_x and global_scale_w must be given both or not at all"
+        )
     x, w = as_array(x), as_array(w)
     _check_computable(op, "x", x)
     if w.dtype != mx.uint32:
@@ -281,10 +348,18 @@ def _quantized_operands(op, x, w, scales, group_size, bits, mode, global_scale_x
         raise ValueError(f"[{op}] w is packed; its scales must be given")
     else:
         w = dequantize(
-            w, scales, group_size=group_size, bits=bits, mode=mode, global_scale=global_scale_w, dtype=x.dtype
+            w,
+            scales,
+            group_size=group_size,
+            bits=bits,
+            mode=mode,
+            global_scale=global_scale_w,
+            dtype=x.dtype,
         )
     if x.ndim < 1 or x.shape[-1] != w.shape[-1]:
-        raise ValueError(f"[{op}] x {tuple(x.shape)} and w {tuple(w.shape)} (unpacked): the last axes must agree")
+        raise ValueError(
+            f"[{op}] x {tuple(x.shape)} and w {tuple(w.shape)} (unpacked): the last axes must agree"
+        )
     rows = mx.expand_dims(x, 0) if x.ndim == 1 else x
     rows = _round_trip(rows, group_size, bits, mode, global_scale_x)
     return (rows[0] if x.ndim == 1 else rows), w
@@ -321,7 +396,9 @@ def qqmm(
     >>> mx.qqmm(mx.ones((1, 16)), mx.ones((2, 16))).tolist()
     [[16.0, 16.0]]
     """
-    x, w = _quantized_operands("qqmm", x, w, scales, group_size, bits, mode, global_scale_x, global_scale_w)
+    x, w = _quantized_operands(
+        "qqmm", x, w, scales, group_size, bits, mode, global_scale_x, global_scale_w
+    )
     return x @ mx.swapaxes(w, -1, -2)
 
 
@@ -351,16 +428,21 @@ def gather_qqmm(
     (2, 1, 2)
     """
     op = "gather_qqmm"
-    x, w = _quantized_operands(op, x, w, scales, group_size, bits, mode, global_scale_x, global_scale_w)
+    x, w = _quantized_operands(
+        op, x, w, scales, group_size, bits, mode, global_scale_x, global_scale_w
+    )
     if x.ndim < 2:
         raise ValueError(f"[{op}] x has {x.ndim} dimension; matrices are needed")
     lhs = _indices(op, "lhs_indices", lhs_indices, x.shape[:-2])
     rhs = _indices(op, "rhs_indices", rhs_indices, w.shape[:-2])
-    return mx.gather_mm(_flat(x), mx.swapaxes(_flat(w), -1, -2), lhs, rhs, sorted_indices=sorted_indices)
+    return mx.gather_mm(
+        _flat(x), mx.swapaxes(_flat(w), -1, -2), lhs, rhs, sorted_indices=sorted_indices
+    )
 
 
 def to_fp8(x, *, stream=None):
-    """Numbers to 8-bit floats (E4M3), to nearest and half to even; beyond 448 they become 448, NaN stays NaN.
+    """Numbers to 8-bit floats (E4M3), to nearest and half to even; beyond 448 they become 448, NaN
+    stays NaN.
 
     Args:
         x (array): floating.

@@ -11,6 +11,21 @@ from mlxc._graph import bind
 
 from ._arguments import as_array, normalize_axes
 
+__all__ = [
+    "all",
+    "any",
+    "count_nonzero",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "minmax",
+    "prod",
+    "std",
+    "sum",
+    "var",
+]
+
 _HALF = (mx.float16, mx.bfloat16)
 _FLOATING = (mx.float16, mx.bfloat16, mx.float32, mx.float64, mx.complex64)
 

@@ -9,6 +9,16 @@ from mlxc._graph import bind
 
 from ._arguments import as_array, normalize_axis
 
+__all__ = [
+    "cummax",
+    "cummin",
+    "cumprod",
+    "cumsum",
+    "cumulative_prod",
+    "cumulative_sum",
+    "logcumsumexp",
+]
+
 _FLOATING = (mx.float16, mx.bfloat16, mx.float32, mx.float64, mx.complex64)
 
 

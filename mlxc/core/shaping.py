@@ -2,8 +2,8 @@
 functions.
 
 Rules: parts of an array are slices, without a copy; joining is the ``concatenate`` row after
-promotion; what comes back is
-always another handle than what went in, so that in-place operations on one leave the other alone.
+promotion; what comes back is always another handle than what went in, so that in-place operations
+on one leave the other alone.
 """
 
 from operator import index as as_int
@@ -18,10 +18,8 @@ from ._hadamard import hadamard_factors, hadamard_matrix
 
 __all__ = [
     "allclose", "array_equal", "atleast_1d", "atleast_2d", "atleast_3d", "clip", "concat",
-    "concatenate",
-    "contiguous", "diff", "divmod", "flip", "hadamard_transform", "isclose", "nan_to_num", "pad",
-    "positive", "repeat",
-    "roll", "round", "split", "stack", "tile", "unstack",
+    "concatenate", "contiguous", "diff", "divmod", "flip", "hadamard_transform", "isclose",
+    "nan_to_num", "pad", "positive", "repeat", "roll", "round", "split", "stack", "tile", "unstack",
 ]  # fmt: skip
 
 
@@ -283,12 +281,10 @@ def pad(a, pad_width, mode="constant", constant_values=0, *, stream=None):
     if mode == "constant":
         return _pad_constant(a, widths, constant_values)
     for axis, (low, high) in enumerate(widths):
-        if low or high:
-            a = (
-                _pad_edge(a, axis, low, high)
-                if mode == "edge"
-                else _pad_mirror(a, axis, low, high, mode)
-            )
+        if (low or high) and mode == "edge":
+            a = _pad_edge(a, axis, low, high)
+        elif low or high:
+            a = _pad_mirror(a, axis, low, high, mode)
     return a
 
 
@@ -544,8 +540,7 @@ def diff(a, /, n=1, axis=-1, *, stream=None):
     n = as_int(n)
     if n < 0:
         raise ValueError(f"[diff] {n} times; 0 or more would be right")
-    axis = normalize_axis("diff", axis, a.ndim)
-    out = array(a)
+    axis, out = normalize_axis("diff", axis, a.ndim), array(a)
     for _ in range(min(n, a.shape[axis])):
         size = out.shape[axis]
         high = _slice_axis(out, axis, min(1, size), size)

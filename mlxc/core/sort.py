@@ -11,6 +11,19 @@ from mlxc._graph import bind
 
 from ._arguments import as_array, normalize_axes, normalize_axis
 
+__all__ = [
+    "argmax",
+    "argmin",
+    "argpartition",
+    "argsort",
+    "median",
+    "partition",
+    "searchsorted",
+    "sort",
+    "topk",
+    "unique",
+]
+
 _FLOATING = (mx.float16, mx.bfloat16, mx.float32, mx.float64, mx.complex64)
 
 

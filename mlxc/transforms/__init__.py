@@ -2,8 +2,8 @@
 
 from mlxc import core
 
-from . import attached, compiled, functions
+from . import attached, compiled, drawing, exporting, functions
 
-for _module in (functions, attached, compiled):
+for _module in (functions, attached, compiled, exporting, drawing):
     for _name in _module.__all__:
         setattr(core, _name, getattr(_module, _name))

@@ -1,7 +1,7 @@
 """Launchers of gather, scatter and their counterparts along one axis.
 
-Rules: every index is checked, and turned into a byte offset, before the element it names is touched;
-chunks are cut so that no two write the same element, by sizes alone, and duplicate destinations are
+Rules: every index is checked, and turned into a byte offset, before its element is touched; chunks
+are cut so that no two write the same element, by sizes alone, and duplicate destinations are
 combined in the order of the indices.
 """
 
@@ -137,7 +137,7 @@ cdef int split_axes(
     Selection* job, View* side, View* values, View* index, tuple axes, int lead, fold_fn fold,
     bint reading
 ) except -1:
-    """Leading and trailing axes with both sides' strides. In reading, values are what is written."""
+    """Leading and trailing axes with both sides' strides. In reading, values are written."""
     cdef int axis, position
     cdef int passed = 0
     cdef Py_ssize_t stride

@@ -1,7 +1,9 @@
-"""Launchers of linear algebra: NumPy's LAPACK where it has the routine, blocked NumPy where it has not (LU, triangular).
+"""Launchers of linear algebra: NumPy's LAPACK where it has the routine, blocked NumPy where it has
+not (LU, triangular).
 
-Input that has no answer (singular, not positive definite, no convergence) raises ``numpy.linalg.LinAlgError``, which
-is a ``ValueError``. NumPy batches over leading axes and releases the interpreter lock.
+Input that has no answer (singular, not positive definite, no convergence) raises
+``numpy.linalg.LinAlgError``, which is a ``ValueError``. NumPy batches over leading axes and
+releases the interpreter lock.
 """
 
 import numpy as np
