@@ -1,4 +1,5 @@
-"""Softmax, norms, rotary encoding, cross entropy and the gated delta rule against their formulas."""
+"""Softmax, norms, rotary encoding, cross entropy and the gated delta rule against their
+formulas."""
 
 import numpy as np
 import pytest
@@ -258,7 +259,8 @@ def test_custom_kernels_say_that_there_is_no_such_device():
         mx.fast.metal_kernel("k", ["x"], ["y"], "")
     with pytest.raises(RuntimeError, match="no CUDA"):
         mx.fast.precompiled_cuda_kernel(
-            name="k", compiled_source=b"", inputs=[], output_shapes=[], output_dtypes=[], scalars=[],
+            name="k", compiled_source=b"", inputs=[], output_shapes=[], output_dtypes=[],
+            scalars=[],
             grid=(1, 1, 1), threadgroup=(1, 1, 1),
         )  # fmt: skip
 

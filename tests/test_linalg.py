@@ -1,4 +1,5 @@
-"""Linear algebra against NumPy, derivatives in float64 against differences, and input without an answer."""
+"""Linear algebra against NumPy, derivatives in float64 against differences, and input without an
+answer."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
-"""Quantized matrices: bit-exact packing against the stated formulas, products against unpacked ones, and bad input."""
+"""Quantized matrices: bit-exact packing against the stated formulas, products against unpacked
+ones, and bad input."""
 
 import ml_dtypes
 import numpy as np

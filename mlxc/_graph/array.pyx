@@ -217,6 +217,8 @@ cdef Node node_of(object value):
 
 cdef bint holds_array(object value, int depth=0) except -1:
     """Whether nested sequences hold an array (or what converts to one); refuses what is too deep for any array."""
+    if type(value) is float or type(value) is int:   # most leaves
+        return False
     if type(value) is array or hasattr(value, "__mlx_array__"):
         return True
     if isinstance(value, (list, tuple)):

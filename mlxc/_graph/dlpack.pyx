@@ -9,11 +9,13 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsule_New, PyCapsule_SetName
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from mlxc._graph.array cimport array, wrap
 from mlxc._graph.dtypes cimport BFLOAT16, COMPLEX64, dtype_kind, itemsize
+from mlxc._graph.evaluate cimport evaluate_one
 from mlxc._graph.node cimport EVALUATED, MAX_DIMS, Node, new_node
-from mlxc._memory.buffer cimport wrap_buffer
+from mlxc._memory.buffer cimport new_buffer, wrap_buffer
 
 from mlxc._table.dtypes import DTYPES
 
@@ -126,15 +128,23 @@ cdef void free_capsule(object capsule) noexcept:
 
 
 def to_capsule(array x not None, bint versioned):
-    """A capsule over the memory of an array, which is evaluated."""
+    """A capsule over the memory of an array, which is evaluated; None where elements share memory (a broadcast)."""
     cdef Managed* managed = NULL
     cdef Versioned* newer = NULL
     cdef Node node
     cdef int64_t* dims
-    memoryview(x)             # evaluates x, and gives a lone value memory of its own
+    cdef int axis
+    evaluate_one(x.node)
     node = x.node
+    if node.buffer is None:   # a lone value that the node holds itself
+        node.buffer = new_buffer(8)
+        memcpy(node.buffer.data, node.data, itemsize[node.dtype])
+        node.data = node.buffer.data
     if node.buffer.readonly and not versioned:
         raise BufferError("[dlpack] the memory is read-only, which only DLPack 1.0 can say; make a copy, or ask for 1.0")
+    for axis in range(node.ndim):
+        if node.strides[axis] == 0 and node.shape[axis] > 1:
+            return None
     dims = <int64_t*>PyMem_Malloc((2 * node.ndim + 1) * sizeof(int64_t))
     if versioned:
         newer = <Versioned*>PyMem_Malloc(sizeof(Versioned))

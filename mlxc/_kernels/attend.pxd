@@ -1,4 +1,5 @@
-"""What the attention kernels are handed: one call, cut into units of query rows that share their keys."""
+"""What the attention kernels are handed: one call, cut into units of query rows that share their
+keys."""
 
 from mlxc._kernels.types cimport f32
 

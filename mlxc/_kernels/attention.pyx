@@ -70,10 +70,12 @@ cdef inline char* out_at(const Attend* g, const Rows* u, Py_ssize_t r) noexcept 
 
 
 cdef inline const f32* fetch(
-    const Attend* g, const char* base, const Py_ssize_t* strides, Py_ssize_t n, const Rows* u, Py_ssize_t j,
+    const Attend* g, const char* base, const Py_ssize_t* strides, Py_ssize_t n, const Rows* u,
+    Py_ssize_t j,
     Py_ssize_t count, f32* space, Py_ssize_t* ld
 ) noexcept nogil:
-    """Keys or values j to j + count as float32 rows: in place if they are, else widened into space."""
+    """Keys or values j to j + count as float32 rows: in place if they are, else widened into
+    space."""
     cdef const char* p = base + u.batch * strides[0] + u.kv_head * strides[1] + j * strides[2]
     cdef Py_ssize_t i
     if g.form == F32 and strides[3] == 4 and strides[2] % 4 == 0:
@@ -86,7 +88,8 @@ cdef inline const f32* fetch(
 
 
 cdef inline void mask_scores(
-    const Attend* g, const Rows* u, Py_ssize_t r, Py_ssize_t j, Py_ssize_t count, f32* s, Py_ssize_t step
+    const Attend* g, const Rows* u, Py_ssize_t r, Py_ssize_t j, Py_ssize_t count, f32* s,
+    Py_ssize_t step
 ) noexcept nogil:
     """Scores of row r against keys j to j + count, `step` elements apart."""
     cdef Py_ssize_t i, seen
@@ -111,7 +114,8 @@ cdef inline void mask_scores(
 cdef void soften_columns(
     f32* s, Py_ssize_t count, Py_ssize_t cols, f32* peak, f32* total, f32* fade
 ) noexcept nogil:
-    """Scores (count, cols) to exponentials; the running maximum and sum; what older results fade by."""
+    """Scores (count, cols) to exponentials; the running maximum and sum; what older results fade
+    by."""
     cdef f32[UNIT] top
     cdef f32[UNIT] shift
     cdef f32[UNIT] added
@@ -140,7 +144,9 @@ cdef void soften_columns(
         total[c] = total[c] * fade[c] + added[c]
 
 
-cdef void load_queries(const Attend* g, const Rows* u, f32* qt, Py_ssize_t cols, f32* row) noexcept nogil:
+cdef void load_queries(
+    const Attend* g, const Rows* u, f32* qt, Py_ssize_t cols, f32* row
+) noexcept nogil:
     """Scaled queries, transposed to (size, cols); columns beyond the rows are 0."""
     cdef Py_ssize_t r, d
     for r in range(cols):
@@ -203,7 +209,8 @@ cdef void attend_many(const Attend* g, const Rows* u, f32* scratch) noexcept nog
 # ---- few rows ----
 
 cdef f32 soften_row(f32* s, Py_ssize_t n, f32* peak, f32* total) noexcept nogil:
-    """Scores to exponentials, in place; n is a multiple of 16, padded with -inf. What older results fade by."""
+    """Scores to exponentials, in place; n is a multiple of 16, padded with -inf. What older
+    results fade by."""
     cdef f32[16] lanes
     cdef f32 top = peak[0], shift, fade, e, added = <f32>0.0
     cdef Py_ssize_t i, j

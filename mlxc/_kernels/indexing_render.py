@@ -6,7 +6,7 @@ knows the dtype, and computes 16-bit floats in float32. Duplicate destinations c
 Maxima and minima keep NaN.
 """
 
-HEAD = '''"""Loops over elements by index or stride, in bytes. Signatures: cpu/blocks.pxd of _backends"""
+HEAD = '''"""Loops over elements by index or stride, in bytes; signatures in cpu/blocks.pxd."""
 
 from libc.stdint cimport (
     int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,

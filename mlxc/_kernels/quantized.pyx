@@ -14,7 +14,9 @@ from mlxc._kernels.mathematics cimport INFINITY, bits_of_f32, f32_of_bits, rint_
 from mlxc._kernels.packing cimport (
     AFFINE, BLOCK, BYTES, DEPTH, FEW, MX, PANEL, ROWS, PackedProduct, Packing,
 )
-from mlxc._kernels.tile cimport LANES, ZERO, Vector, at, dot, narrow_row, put, tile_product, widen_row
+from mlxc._kernels.tile cimport (
+    LANES, ZERO, Vector, at, dot, narrow_row, put, tile_product, widen_row,
+)
 from mlxc._kernels.types cimport f32, i32, u32
 
 cdef extern from *:
@@ -22,14 +24,14 @@ cdef extern from *:
     typedef uint32_t __attribute__((vector_size(4 * MLXC_LANES), aligned(4), may_alias)) mlxc_words;
     typedef int32_t __attribute__((vector_size(4 * MLXC_LANES))) mlxc_integers;
     #define MLXC_FIELD(w, shift, mask) \\
-        __builtin_convertvector((mlxc_integers)(((w) >> (uint32_t)(shift)) & (uint32_t)(mask)),
-        mlxc_vector)
+        __builtin_convertvector( \\
+            (mlxc_integers)(((w) >> (uint32_t)(shift)) & (uint32_t)(mask)), mlxc_vector)
     /* Element i / each of v, in lane i. */
     #if MLXC_LANES == 16
-    #define MLXC_TWO(x) __builtin_shufflevector(x, x, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1,
-    # 1)
-    #define MLXC_FOUR(x) __builtin_shufflevector(x, x, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3,
-    # 3)
+    #define MLXC_TWO(x) \\
+        __builtin_shufflevector(x, x, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
+    #define MLXC_FOUR(x) \\
+        __builtin_shufflevector(x, x, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3)
     #elif MLXC_LANES == 8
     #define MLXC_TWO(x) __builtin_shufflevector(x, x, 0, 0, 0, 0, 1, 1, 1, 1)
     #define MLXC_FOUR(x) __builtin_shufflevector(x, x, 0, 0, 1, 1, 2, 2, 3, 3)
@@ -184,7 +186,9 @@ cdef void to_fp8_row(const f32* a, uint8_t* out, Py_ssize_t n) noexcept nogil:
 
 # ---- unpacking ----
 
-cdef inline void scale_row(const Packing* p, const char* stored, Py_ssize_t n, f32* out) noexcept nogil:
+cdef inline void scale_row(
+    const Packing* p, const char* stored, Py_ssize_t n, f32* out
+) noexcept nogil:
     """Scales or biases as float32."""
     cdef Py_ssize_t i
     if p.scale_form == BYTES:
@@ -215,18 +219,23 @@ cdef inline Py_ssize_t in_order(const Packing* p, Py_ssize_t at_, Py_ssize_t n) 
     return at_ - place + place % LANES * (32 // p.bits) + place // LANES
 
 
-cdef inline Vector group_scales(const f32* scales, Py_ssize_t word, Py_ssize_t words_a_group) noexcept nogil:
-    """The scales of LANES words from number `word` on; the array may be read LANES beyond its end."""
+cdef inline Vector group_scales(
+    const f32* scales, Py_ssize_t word, Py_ssize_t words_a_group
+) noexcept nogil:
+    """The scales of LANES words from number `word` on; the array may be read LANES beyond its
+    end."""
     if words_a_group >= LANES:
         return ZERO + scales[word // words_a_group]
     return spread(scales + word // words_a_group, <int>words_a_group)
 
 
 cdef inline void decode_words(
-    const uint8_t* w, const f32* scales, const f32* biases, Py_ssize_t first, Py_ssize_t blocks, int group,
+    const uint8_t* w, const f32* scales, const f32* biases, Py_ssize_t first, Py_ssize_t blocks,
+    int group,
     f32* out, int bits
 ) noexcept nogil:
-    """`blocks` blocks of LANES words; `first` is the number in its row of the first word. bits is a constant."""
+    """`blocks` blocks of LANES words; `first` is the number in its row of the first word. bits is
+    a constant."""
     cdef Py_ssize_t b, each = group * bits // 32
     cdef Words words
     cdef Vector s, t
@@ -241,7 +250,8 @@ cdef inline void decode_words(
 
 
 cdef void decode_plain(
-    const Packing* p, const uint8_t* w, const f32* scales, const f32* biases, Py_ssize_t first, Py_ssize_t n, f32* out
+    const Packing* p, const uint8_t* w, const f32* scales, const f32* biases, Py_ssize_t first,
+    Py_ssize_t n, f32* out
 ) noexcept nogil:
     """n codes, a multiple of 8, in order; `first` is the number in its row of the first."""
     cdef uint64_t word = 0
@@ -263,7 +273,8 @@ cdef void decode_plain(
 
 
 cdef void decode(
-    const Packing* p, const uint8_t* row, const f32* scales, const f32* biases, Py_ssize_t first, Py_ssize_t n, f32* out
+    const Packing* p, const uint8_t* row, const f32* scales, const f32* biases, Py_ssize_t first,
+    Py_ssize_t n, f32* out
 ) noexcept nogil:
     """Codes first to first + n of a row; whole blocks out of order if `by_words`."""
     cdef const uint8_t* w = row + first * p.bits // 8
@@ -279,7 +290,8 @@ cdef void decode(
 
 
 cdef void dequantize_row(
-    const Packing* p, const uint8_t* w, const char* scales, const char* biases, Py_ssize_t groups, char* out, int form
+    const Packing* p, const uint8_t* w, const char* scales, const char* biases, Py_ssize_t groups,
+    char* out, int form
 ) noexcept nogil:
     """One row, written in its form."""
     cdef f32[128] block
@@ -295,12 +307,15 @@ cdef void dequantize_row(
 
 # ---- products ----
 
-cdef inline const uint8_t* codes_of(const PackedProduct* g, Py_ssize_t item, Py_ssize_t row) noexcept nogil:
+cdef inline const uint8_t* codes_of(
+    const PackedProduct* g, Py_ssize_t item, Py_ssize_t row
+) noexcept nogil:
     return g.w + (item * g.rows + row) * g.row_bytes
 
 
 cdef inline void load_scales(
-    const PackedProduct* g, Py_ssize_t item, Py_ssize_t row, Py_ssize_t first, Py_ssize_t count, f32* scales, f32* biases
+    const PackedProduct* g, Py_ssize_t item, Py_ssize_t row, Py_ssize_t first, Py_ssize_t count,
+    f32* scales, f32* biases
 ) noexcept nogil:
     """Scales and biases of groups first to first + count of a row."""
     cdef Py_ssize_t offset = ((item * g.rows + row) * g.groups + first) * g.packing.scale_size
@@ -332,18 +347,21 @@ cdef void prepare_few(PackedProduct* g, Py_ssize_t item) noexcept nogil:
         row = out + r * (g.k + g.groups)
         x = g.x + (item * g.m + r) * g.k * g.itemsize
         for i in range(g.groups):
-            widen_row(row + i * g.packing.group, x + i * g.packing.group * g.itemsize, g.itemsize, g.packing.group, g.form)
+            widen_row(row + i * g.packing.group, x + i * g.packing.group * g.itemsize, g.itemsize,
+                g.packing.group, g.form)
             total = <f32>0.0
             for j in range(g.packing.group):
                 total = total + row[i * g.packing.group + j]
             row[g.k + i] = total
         if by_words(&g.packing):
             for i in range(g.k):
-                widen_row(row + i, x + in_order(&g.packing, i, g.k) * g.itemsize, g.itemsize, 1, g.form)
+                widen_row(row + i, x + in_order(&g.packing, i, g.k) * g.itemsize, g.itemsize, 1,
+                    g.form)
 
 
 cdef void prepare_panels(PackedProduct* g, Py_ssize_t item, Py_ssize_t panel) noexcept nogil:
-    """PANEL rows of x, transposed to (k, PANEL), the inner axis in the order of unpacking in pieces of DEPTH."""
+    """PANEL rows of x, transposed to (k, PANEL), the inner axis in the order of unpacking in
+    pieces of DEPTH."""
     cdef Py_ssize_t count = min(<Py_ssize_t>PANEL, g.m - panel * PANEL)
     cdef Py_ssize_t cols = padded(count)
     cdef f32* out = <f32*>(g.prepared + item * g.prepared_item) + panel * PANEL * g.k
@@ -353,7 +371,8 @@ cdef void prepare_panels(PackedProduct* g, Py_ssize_t item, Py_ssize_t panel) no
         n = min(<Py_ssize_t>DEPTH, g.k - first)
         for i in range(n):
             place = first + in_order(&g.packing, i, n)
-            widen_row(out + (first + i) * cols, x + place * g.itemsize, g.k * g.itemsize, count, g.form)
+            widen_row(out + (first + i) * cols, x + place * g.itemsize, g.k * g.itemsize, count,
+                g.form)
             for c in range(count, cols):
                 out[(first + i) * cols + c] = <f32>0.0
         first += n
@@ -364,7 +383,8 @@ cdef void packed_prepare(void* arg, Py_ssize_t chunk, int worker) noexcept nogil
     cdef PackedProduct* g = <PackedProduct*>arg
     cdef Py_ssize_t panels = (g.m + PANEL - 1) // PANEL
     if not g.by_rows:
-        widen_row(<f32*>g.prepared + chunk * g.k, g.x + chunk * g.k * g.itemsize, g.itemsize, g.k, g.form)
+        widen_row(<f32*>g.prepared + chunk * g.k, g.x + chunk * g.k * g.itemsize, g.itemsize, g.k,
+            g.form)
     elif g.m <= FEW:
         prepare_few(g, chunk)
     else:
@@ -380,14 +400,14 @@ cdef inline f32 dot_words(
     cdef f32 out = <f32>0.0
     cdef Words words
     cdef Py_ssize_t b, each = group * bits // 32
-    cdef int j
+    cdef int j, mask = (1 << bits) - 1
     for b in range(blocks):
         words = (<const Words*>(w + 4 * b * LANES))[0]
         part0 = ZERO
         part1 = ZERO
         for j in range(16 // bits):
-            part0 = part0 + field(words, 2 * j * bits, (1 << bits) - 1) * at(x + 2 * j * LANES)
-            part1 = part1 + field(words, (2 * j + 1) * bits, (1 << bits) - 1) * at(x + (2 * j + 1) * LANES)
+            part0 = part0 + field(words, 2 * j * bits, mask) * at(x + 2 * j * LANES)
+            part1 = part1 + field(words, (2 * j + 1) * bits, mask) * at(x + (2 * j + 1) * LANES)
         total = total + (part0 + part1) * group_scales(scales, b * LANES, each)
         x += LANES * (32 // bits)
     put(lanes, total, False)
@@ -430,7 +450,8 @@ cdef void multiply_few(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexcep
 
 cdef void multiply_many(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexcept nogil:
     """ROWS rows of w with BLOCK rows of x: sums stand transposed, rows of x in the lanes."""
-    cdef Py_ssize_t item, unit, x_item, w_item, rows, first_row, m0, m1, panel, last, first, n, i, c, cols
+    cdef Py_ssize_t item, unit, x_item, w_item, rows, first_row, m0, m1, panel, last, first, n, i
+    cdef Py_ssize_t c, cols
     cdef Py_ssize_t scale_step = g.groups + LANES
     cdef f32* tile = scratch
     cdef f32* scales = tile + ROWS * DEPTH
@@ -444,19 +465,21 @@ cdef void multiply_many(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexce
     m1 = min(m0 + BLOCK, g.m)
     rows = min(<Py_ssize_t>ROWS, g.n - first_row)
     for i in range(rows):
-        load_scales(g, w_item, first_row + i, 0, g.groups, scales + i * scale_step, biases + i * scale_step)
+        load_scales(g, w_item, first_row + i, 0, g.groups, scales + i * scale_step,
+            biases + i * scale_step)
     panel = m0 // PANEL
     last = (m1 + PANEL - 1) // PANEL
     first = 0
     while first < g.k:
         n = min(<Py_ssize_t>DEPTH, g.k - first)
         for i in range(rows):
-            decode(&g.packing, codes_of(g, w_item, first_row + i), scales + i * scale_step, biases + i * scale_step,
-                   first, n, tile + i * DEPTH)
+            decode(&g.packing, codes_of(g, w_item, first_row + i), scales + i * scale_step,
+                   biases + i * scale_step, first, n, tile + i * DEPTH)
         for c in range(panel, last):
             cols = padded(min(<Py_ssize_t>PANEL, g.m - c * PANEL))
             x = <const f32*>(g.prepared + x_item * g.prepared_item) + c * PANEL * g.k + first * cols
-            tile_product(sums + (c - panel) * ROWS * PANEL, PANEL, tile, DEPTH, 1, x, cols, rows, cols, n, first > 0)
+            tile_product(sums + (c - panel) * ROWS * PANEL, PANEL, tile, DEPTH, 1, x, cols, rows,
+                cols, n, first > 0)
         first += n
     for c in range(m0, m1):
         for i in range(rows):
@@ -486,7 +509,8 @@ cdef void multiply_columns(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noe
     while first < g.k:
         n = min(<Py_ssize_t>ROWS, g.k - first)
         for i in range(n):
-            load_scales(g, w_item, first + i, col // g.packing.group, cols // g.packing.group, scales, biases)
+            load_scales(g, w_item, first + i, col // g.packing.group, cols // g.packing.group,
+                scales, biases)
             codes = codes_of(g, w_item, first + i) + col * g.packing.bits // 8
             decode(&g.packing, codes, scales, biases, 0, cols, tile + i * DEPTH)
             for j in range(cols, wide):

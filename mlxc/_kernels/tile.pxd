@@ -39,7 +39,9 @@ cdef enum:
 
 # ---- rows of stored numbers ----
 
-cdef inline void widen_row(f32* out, const char* a, Py_ssize_t stride, Py_ssize_t n, int form) noexcept nogil:
+cdef inline void widen_row(
+    f32* out, const char* a, Py_ssize_t stride, Py_ssize_t n, int form
+) noexcept nogil:
     """n numbers, `stride` bytes apart, to float32."""
     cdef Py_ssize_t i = 0
     if form == F32:
@@ -89,10 +91,10 @@ cdef inline void put(f32* p, Vector x, bint add) noexcept nogil:
 
 
 cdef inline void six_rows(
-    f32* c, Py_ssize_t ldc, const f32* a, Py_ssize_t row, Py_ssize_t col, const f32* b, Py_ssize_t ldb,
-    Py_ssize_t k, bint add
+    f32* c, Py_ssize_t ldc, const f32* a, Py_ssize_t row, Py_ssize_t col,
+    const f32* b, Py_ssize_t ldb, Py_ssize_t k, bint add
 ) noexcept nogil:
-    """6 rows by 2 * LANES columns: with twelve accumulators the tile fills the registers of AVX2."""
+    """6 rows by 2 * LANES columns: twelve accumulators fill the registers of AVX2."""
     cdef Vector b0, b1
     cdef Vector c00 = ZERO, c01 = ZERO
     cdef Vector c10 = ZERO, c11 = ZERO
@@ -161,8 +163,8 @@ cdef inline void one_row(
 
 
 cdef inline void tile_product(
-    f32* c, Py_ssize_t ldc, const f32* a, Py_ssize_t row, Py_ssize_t col, const f32* b, Py_ssize_t ldb,
-    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, bint add
+    f32* c, Py_ssize_t ldc, const f32* a, Py_ssize_t row, Py_ssize_t col,
+    const f32* b, Py_ssize_t ldb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, bint add
 ) noexcept nogil:
     """c = a @ b, or c += a @ b. n is a multiple of 2 * LANES; the strides of a are free."""
     cdef Py_ssize_t i, j = 0

@@ -17,7 +17,8 @@ def _infer(shapes, dtypes, *, scale, causal, masking, sinks):
     q, k, v = (tuple(shape) for shape in shapes[:3])
     if dtypes[0] not in _HALF_OR_SINGLE or set(dtypes[:3]) != {dtypes[0]}:
         raise ValueError(
-            f"[attention] was given {', '.join(dtypes[:3])}; one of {', '.join(_HALF_OR_SINGLE)} is needed"
+            f"[attention] was given {', '.join(dtypes[:3])}; one of {', '.join(_HALF_OR_SINGLE)} "
+            f"is needed"
         )
     fits = (
         len(q) == len(k) == len(v) == 4
@@ -27,7 +28,8 @@ def _infer(shapes, dtypes, *, scale, causal, masking, sinks):
     )
     if not fits or k[1] == 0 or q[1] % k[1]:
         raise ValueError(
-            f"[attention] q {q}, k {k}, v {v}: (batch, heads, queries, size), (batch, kv_heads, keys, size) and "
+            f"[attention] q {q}, k {k}, v {v}: (batch, heads, queries, size), (batch, kv_heads, "
+            f"keys, size) and "
             "(batch, kv_heads, keys, width) are needed, heads a multiple of kv_heads"
         )
     rest = list(zip(shapes[3:], dtypes[3:]))
@@ -55,7 +57,8 @@ def _t(mx, x):
 
 
 def _weights(mx, q, k, rest, scale, causal, masking, sinks):
-    """The softmax weights (batch, kv_heads, group, queries, keys), what a sink takes, and where scores count."""
+    """The softmax weights (batch, kv_heads, group, queries, keys), what a sink takes, and where
+    scores count."""
     kv_heads = k.shape[1]
     scores = (_grouped(mx, q, kv_heads) * scale) @ _t(mx, _shared(mx, k))
     seen = None

@@ -199,7 +199,8 @@ def _gaps(mx, values):
 
 
 def _rotation_vjp(mx, g, s):
-    """Cotangent of M (size x k) where g is U'ct_U (size x size): the adjoint of ``_rotation_jvp``."""
+    """Cotangent of M (size x k) where g is U'ct_U (size x size): the adjoint of
+    ``_rotation_jvp``."""
     k = s.shape[-1]
     row = mx.expand_dims(s, -2)
     skew = g - _t(mx, g)

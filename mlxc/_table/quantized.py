@@ -11,7 +11,8 @@ from .rows import NO_GRADIENT, Kernel, register
 _NO_METAL = "a Metal kernel has not been written"
 _FLOATING = ("float32", "float16", "bfloat16")
 _CODES = NO_GRADIENT(
-    "codes are integers; compute the loss from dequantize(...), whose scales and biases have gradients"
+    "codes are integers; compute the loss from dequantize(...), whose scales and biases have "
+    "gradients"
 )
 
 
@@ -25,22 +26,26 @@ def _check_packed(op, shapes, dtypes, group_size, bits, mode):
     w, scales = tuple(shapes[0]), tuple(shapes[1])
     if dtypes[0] != "uint32" or len(w) < 2:
         raise ValueError(
-            f"[{op}] w is {dtypes[0]} of shape {w}; packed uint32 of at least 2 dimensions is needed"
+            f"[{op}] w is {dtypes[0]} of shape {w}; packed uint32 of at least 2 dimensions is "
+            f"needed"
         )
     if dtypes[1] not in (_FLOATING if affine else ("uint8",)):
         raise ValueError(
-            f"[{op}] scales are {dtypes[1]}; {'floating' if affine else 'uint8'} is needed in mode {mode!r}"
+            f"[{op}] scales are {dtypes[1]}; {'floating' if affine else 'uint8'} is needed in "
+            f"mode {mode!r}"
         )
     columns = w[-1] * 32 // bits
     expected = w[:-1] + (columns // group_size,)
     if scales != expected or columns % group_size:
         raise ValueError(
-            f"[{op}] w of shape {w} with {bits} bits in groups of {group_size} needs scales of shape {expected}; "
+            f"[{op}] w of shape {w} with {bits} bits in groups of {group_size} needs scales of "
+            f"shape {expected}; "
             f"{scales} was given"
         )
     if affine and (tuple(shapes[2]), dtypes[2]) != (scales, dtypes[1]):
         raise ValueError(
-            f"[{op}] biases are {dtypes[2]} of shape {tuple(shapes[2])}; they must be like the scales"
+            f"[{op}] biases are {dtypes[2]} of shape {tuple(shapes[2])}; they must be like the "
+            f"scales"
         )
     return w[:-1] + (columns,)
 
@@ -51,7 +56,8 @@ def _quantize_infer(shapes, dtypes, *, group_size, bits, mode, has_global):
         raise ValueError(f"[quantize] was given {dtype}; one of {', '.join(_FLOATING)} is needed")
     if len(shape) < 2 or shape[-1] % group_size:
         raise ValueError(
-            f"[quantize] shape {shape}: the last of at least 2 axes must be a multiple of {group_size}"
+            f"[quantize] shape {shape}: the last of at least 2 axes must be a multiple of "
+            f"{group_size}"
         )
     codes = (shape[:-1] + (_words(shape[-1], bits),), "uint32")
     groups = shape[:-1] + (shape[-1] // group_size,)

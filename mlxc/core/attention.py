@@ -1,4 +1,5 @@
-"""Attention: arguments are checked and broadcast, and one ``attention`` row bound (float64: composed of ``mx`` operations)."""
+"""Attention: arguments are checked and broadcast, and one ``attention`` row bound (float64:
+composed of ``mx`` operations)."""
 
 import mlxc.core as mx
 from mlxc._graph import bind
@@ -28,7 +29,8 @@ def _check_heads(q, k, v):
         )
     if tuple(k.shape[1:3]) != tuple(v.shape[1:3]):
         raise ValueError(
-            f"{_OP} k {tuple(k.shape)} and v {tuple(v.shape)} must have as many heads and as many keys"
+            f"{_OP} k {tuple(k.shape)} and v {tuple(v.shape)} must have as many heads and as many "
+            f"keys"
         )
     if k.shape[1] == 0 or q.shape[1] % k.shape[1]:
         raise ValueError(
@@ -37,7 +39,8 @@ def _check_heads(q, k, v):
 
 
 def _prepare_mask(mask, dtype, shape):
-    """The mask's kind and the mask, broadcast to ``shape``: bool, or added in float32 (float64 if that is computed)."""
+    """The mask's kind and the mask, broadcast to ``shape``: bool, or added in float32 (float64 if
+    that is computed)."""
     mask = as_array(mask)
     if mask.ndim > 4:
         raise ValueError(f"{_OP} the mask has {mask.ndim} dimensions; at most 4 are possible")
@@ -124,7 +127,8 @@ def scaled_dot_product_attention(
         sinks = as_array(sinks)
         if tuple(sinks.shape) not in ((q.shape[1],), (q.shape[0], q.shape[1])):
             raise ValueError(
-                f"{_OP} sinks have shape {tuple(sinks.shape)}; ({q.shape[1]},), one a head, is needed"
+                f"{_OP} sinks have shape {tuple(sinks.shape)}; ({q.shape[1]},), one a head, is "
+                f"needed"
             )
         sinks = sinks.astype(mx.float64 if dtype == mx.float64 else mx.float32)
         extra.append(mx.broadcast_to(sinks, (q.shape[0], q.shape[1])))

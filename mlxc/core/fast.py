@@ -1,4 +1,5 @@
-"""The namespace ``mlxc.core.fast``: fused functions and attention under the names that models use."""
+"""The namespace ``mlxc.core.fast``: fused functions and attention under the names that models
+use."""
 
 from .attention import scaled_dot_product_attention
 from .fused import (

@@ -372,7 +372,8 @@ def _frame_arguments(op, n_fft, hop_length, win_length, window):
 
 
 def _pad_signal(x, pad, mode):
-    """``pad`` samples more on both sides of the last axis; reflection bounces where the signal is shorter."""
+    """``pad`` samples more on both sides of the last axis; reflection bounces where the signal is
+    shorter."""
     if mode not in _PAD_MODES:
         raise ValueError(
             f"[stft] pad_mode {mode!r} is unknown; choose from {', '.join(map(repr, _PAD_MODES))}"

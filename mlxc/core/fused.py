@@ -78,7 +78,8 @@ def _check_norm(op, x, parameters):
             continue
         if value.ndim != 1 or value.shape[0] != x.shape[-1]:
             raise ValueError(
-                f"[{op}] {name} has shape {tuple(value.shape)}; it must be ({x.shape[-1]},), the last axis of x"
+                f"[{op}] {name} has shape {tuple(value.shape)}; it must be ({x.shape[-1]},), the "
+                f"last axis of x"
             )
         dtype = mx.result_type(dtype, value.dtype)
     if not mx.issubdtype(dtype, mx.floating):
@@ -151,7 +152,8 @@ def layer_norm(x, weight, bias, eps, *, stream=None):
 
 @lru_cache(maxsize=64)
 def _inverse_frequencies(half, base):
-    """base ** (-i / half), as float64 numbers: float32 powers are off by many units at long positions."""
+    """base ** (-i / half), as float64 numbers: float32 powers are off by many units at long
+    positions."""
     return tuple(float(base) ** (-i / half) for i in range(half))
 
 
@@ -174,7 +176,8 @@ def _check_rope(a, dims, base, offset, freqs):
         raise ValueError(f"[rope] offset is {offset.dtype}; an integer is needed")
     if offset.ndim > 1 or (offset.ndim == 1 and offset.shape[0] not in (1, a.shape[0])):
         raise ValueError(
-            f"[rope] offset has shape {tuple(offset.shape)}; a scalar or a vector of {a.shape[0]} is needed"
+            f"[rope] offset has shape {tuple(offset.shape)}; a scalar or a vector of {a.shape[0]} "
+            f"is needed"
         )
 
 
@@ -262,7 +265,8 @@ def cross_entropy(logits, targets, *, stream=None):
         )
     if logits.ndim == 0 or tuple(targets.shape) != tuple(logits.shape[:-1]):
         raise ValueError(
-            f"[cross_entropy] targets have shape {tuple(targets.shape)} and logits {tuple(logits.shape)}; "
+            f"[cross_entropy] targets have shape {tuple(targets.shape)} and logits "
+            f"{tuple(logits.shape)}; "
             "they must agree but for the last axis of the logits"
         )
     x = _wide(logits)
@@ -290,7 +294,8 @@ def _check_gated_delta(q, k, v, gamma, beta, state, mask):
         )
     if state is not None and tuple(state.shape) != (batch, v_heads, v_size, k_size):
         raise ValueError(
-            f"{op} the state has shape {tuple(state.shape)}; it must be {(batch, v_heads, v_size, k_size)}"
+            f"{op} the state has shape {tuple(state.shape)}; it must be "
+            f"{(batch, v_heads, v_size, k_size)}"
         )
     if mask is not None and tuple(mask.shape) != (batch, steps):
         raise ValueError(
@@ -326,7 +331,8 @@ def gated_delta_update(q, k, v, gamma, beta, initial_state=None, mask=None, stre
 
     >>> import mlxc.core as mx
     >>> one = mx.ones((1, 1, 1, 1))
-    >>> out, state = mx.fast.gated_delta_update(one, one, one, mx.ones((1, 1, 1)), mx.ones((1, 1, 1)))
+    >>> rate = mx.ones((1, 1, 1))
+    >>> out, state = mx.fast.gated_delta_update(one, one, one, rate, rate)
     >>> out.item(), state.item()
     (1.0, 1.0)
     """

@@ -115,9 +115,11 @@ def _dlpack(x, stream=None, max_version=None, dl_device=None, copy=None):
         raise BufferError(f"[__dlpack__] stream {stream!r}; None would be right for memory of the processor")
     if dl_device is not None and tuple(dl_device) != _CPU:
         raise BufferError(f"[__dlpack__] device {tuple(dl_device)}; {_CPU}, the processor, would be right")
-    if copy:
-        x = rebuild(*HOOKS["getstate"](x))
-    return to_capsule(x, max_version is not None and max_version[0] >= 1)
+    versioned = max_version is not None and max_version[0] >= 1
+    capsule = None if copy else to_capsule(x, versioned)
+    if capsule is None and copy is False:
+        raise BufferError("[__dlpack__] elements share memory (a broadcast), so they must be copied; copy=None would do it")
+    return to_capsule(rebuild(*HOOKS["getstate"](x)), versioned) if capsule is None else capsule
 
 
 def _namespace():

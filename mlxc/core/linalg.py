@@ -300,14 +300,16 @@ def _systems(op, a, b):
         )
     if a.ndim < 2 or b.ndim < 1 or a.shape[-1] != a.shape[-2]:
         raise ValueError(
-            f"[{op}] shapes {tuple(a.shape)} and {tuple(b.shape)}: the first must be square matrices"
+            f"[{op}] shapes {tuple(a.shape)} and {tuple(b.shape)}: the first must be square "
+            f"matrices"
         )
     vector = b.ndim == 1
     if vector:
         b = mx.expand_dims(b, 1)
     if a.shape[-1] != b.shape[-2]:
         raise ValueError(
-            f"[{op}] the matrix has {a.shape[-1]} columns and the right side {b.shape[-2]} rows; they must agree"
+            f"[{op}] the matrix has {a.shape[-1]} columns and the right side {b.shape[-2]} rows; "
+            f"they must agree"
         )
     batch = _broadcast_batch(op, tuple(a.shape[:-2]), tuple(b.shape[:-2]))
     a = mx.broadcast_to(a.astype(dtype), batch + tuple(a.shape[-2:]))
@@ -360,7 +362,8 @@ def solve_triangular(a, b, *, upper=False, stream=None):
             (``numpy.linalg.LinAlgError``).
 
     >>> import mlxc.core as mx
-    >>> mx.linalg.solve_triangular(mx.array([[2.0, 0.0], [1.0, 1.0]]), mx.array([2.0, 3.0])).tolist()
+    >>> low = mx.array([[2.0, 0.0], [1.0, 1.0]])
+    >>> mx.linalg.solve_triangular(low, mx.array([2.0, 3.0])).tolist()
     [1.0, 2.0]
     """
     a, b, vector = _systems("solve_triangular", a, b)
@@ -446,7 +449,8 @@ def cross(a, b, axis=-1, stream=None):
 
 
 def _root(total, power):
-    """total ** (1 / power) for total >= 0, with derivative 0 (a subgradient of the norm) where it is 0."""
+    """total ** (1 / power) for total >= 0, with derivative 0 (a subgradient of the norm) where it
+    is 0."""
     zero = total == 0
     safe = mx.where(zero, 1.0, total)
     return mx.where(zero, 0.0, mx.sqrt(safe) if power == 2 else safe ** (1.0 / power))
@@ -489,7 +493,8 @@ def _matrix_norm(a, order, axes, keepdims):
         out = mx.expand_dims(reduce(values, axis=-1), sorted(axes))
     else:
         raise ValueError(
-            f"[norm] ord {order!r} is unknown for matrices; choose from 'fro', 'nuc', 1, -1, 2, -2, inf and -inf"
+            f"[norm] ord {order!r} is unknown for matrices; choose from 'fro', 'nuc', 1, -1, 2, "
+            f"-2, inf and -inf"
         )
     return out if keepdims else mx.squeeze(out, axes)
 

@@ -180,7 +180,8 @@ def _product_operands(op, x, w, scales, biases, mode):
     _check_computable(op, "x", x)
     if parts[0].ndim < 2 or x.ndim < 1:
         raise ValueError(
-            f"[{op}] x {tuple(x.shape)} and w {tuple(parts[0].shape)}: w must have at least 2 dimensions"
+            f"[{op}] x {tuple(x.shape)} and w {tuple(parts[0].shape)}: w must have at least 2 "
+            f"dimensions"
         )
     return x, parts
 
@@ -196,7 +197,8 @@ def _numbers(shape):
 
 
 def _bind_gather(x, parts, lhs, rhs, settings):
-    """Products of items ``lhs`` of x with items ``rhs`` of the packed matrices; indices broadcast."""
+    """Products of items ``lhs`` of x with items ``rhs`` of the packed matrices; indices
+    broadcast."""
     shape = mx.broadcast_shapes(tuple(lhs.shape), tuple(rhs.shape))
     lhs, rhs = (mx.reshape(mx.broadcast_to(i, shape), (-1,)) for i in (lhs, rhs))
     out = bind("gather_qmm", (_flat(x), *map(_flat, parts), lhs, rhs), settings)
@@ -315,7 +317,8 @@ def gather_qmm(
 
 
 def _round_trip(x, group_size, bits, mode, global_scale):
-    """x as its quantized form reads, with the derivative of x itself (straight-through, Bengio et al. 2013)."""
+    """x as its quantized form reads, with the derivative of x itself (straight-through, Bengio et
+    al. 2013)."""
     packed = quantize(x, group_size, bits, mode, global_scale=global_scale)
     read = dequantize(
         *packed,

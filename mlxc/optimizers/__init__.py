@@ -1,5 +1,9 @@
-"""Optimisers and schedules of their learning rates."""
+"""Optimisers and schedules of their learning rates.
 
+`Module` and the tree functions are here too because programs for MLX import them from here.
+"""
+
+from mlxc.nn.layers.base import Module
 from mlxc.optimizers import optimizers, schedulers
 from mlxc.optimizers.base import MultiOptimizer, Optimizer, OptimizerState, clip_grad_norm
 from mlxc.optimizers.optimizers import (
@@ -21,6 +25,7 @@ from mlxc.optimizers.schedulers import (
     linear_schedule,
     step_decay,
 )
+from mlxc.utils import tree_flatten, tree_map, tree_merge, tree_reduce, tree_unflatten
 
 __all__ = [
     "SGD",
@@ -31,6 +36,7 @@ __all__ = [
     "AdamW",
     "Adamax",
     "Lion",
+    "Module",
     "MultiOptimizer",
     "Muon",
     "Optimizer",
@@ -44,4 +50,9 @@ __all__ = [
     "optimizers",
     "schedulers",
     "step_decay",
+    "tree_flatten",
+    "tree_map",
+    "tree_merge",
+    "tree_reduce",
+    "tree_unflatten",
 ]

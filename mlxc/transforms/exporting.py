@@ -103,6 +103,7 @@ def _trace(op, fun, args, kwargs, shapeless):
     _see_through(steps, ends)
     if shapeless:
         _unbroadcast(steps, len(values))
+        _drop_unused(steps, ends)
     return _Trace(steps, ends, positional, names, shapeless)
 
 
@@ -508,7 +509,10 @@ def import_function(file, return_metadata=False):
         >>> text, function(mx.zeros((2,)))
         ('version 1', (array([1, 1], dtype=float32),))
     """
-    traces, metadata = _read(file)
+    try:
+        traces, metadata = _read(file)
+    except ValueError as error:
+        raise ValueError(str(error).replace("[load]", "[import_function]", 1)) from None
 
     def imported(*args, **kwargs):
         values, positional, names = _arguments("import_function", args, kwargs)

@@ -1,6 +1,7 @@
 """Graphs as plain Python values: what exports and drawings are made of."""
 
 from mlxc._graph.array cimport array, wrap
+from mlxc._graph.bind cimport BROADCAST
 from mlxc._graph.dtypes cimport DTYPE_OBJECTS
 from mlxc._graph.node cimport EVALUATED, OP_NONE, TRACED, Node, next_epoch, shape_tuple
 
@@ -27,8 +28,8 @@ class Step:
 def walk(list outputs, list inputs, bint traced_only):
     """The steps from inputs to outputs, operands first, and the positions of the outputs.
 
-    The first steps are the inputs. A walk stops at evaluated nodes; under traced_only also at those that depend on no
-    input of a trace, which then are values. A loop with its own stack: graphs are deep.
+    The first steps are the inputs. A walk stops at evaluated nodes; under traced_only instead at those that depend on
+    no input of a trace, which then are values. A loop with its own stack: graphs are deep.
     """
     cdef unsigned long long epoch = next_epoch()
     cdef Node node, source
@@ -47,7 +48,9 @@ def walk(list outputs, list inputs, bint traced_only):
             stack.append(x.node)
         while stack:
             node = <Node>stack[-1]
-            value = node.op == OP_NONE or (not node.flags & TRACED if traced_only else node.flags & EVALUATED != 0)
+            value = node.op == OP_NONE or node.flags & EVALUATED != 0
+            if traced_only:   # a broadcast value keeps its true size
+                value = not node.flags & TRACED and (value or node.op != BROADCAST)
             if not value and node.index < node.nin:
                 source = <Node>node.inputs[node.index]
                 node.index += 1

@@ -1,4 +1,5 @@
-"""Launcher of attention: checks that have been made are not repeated; units of query rows are spread over the pool."""
+"""Launcher of attention: checks that have been made are not repeated; units of query rows are
+spread over the pool."""
 
 from libc.string cimport memset
 

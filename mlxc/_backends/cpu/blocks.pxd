@@ -1,4 +1,4 @@
-"""Moving and combining strided blocks: what the launchers of movement and indexing share."""
+"""Moving and combining strided blocks: what the launchers of indexing share."""
 
 from libc.stdint cimport int64_t
 

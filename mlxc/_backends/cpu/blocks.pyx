@@ -1,4 +1,4 @@
-"""Moving and combining strided blocks: what the launchers of movement and indexing share.
+"""Moving and combining strided blocks: what the launchers of indexing share.
 
 A Block is a nest of loops with joined axes; the innermost is one call of a kernel. Work is split
 by its size alone.

@@ -1,4 +1,4 @@
-"""Launchers of gather, scatter and their counterparts along one axis.
+"""Launchers of gather, scatter, their counterparts along one axis, and blocks put into an array.
 
 Rules: every index is checked, and turned into a byte offset, before its element is touched; chunks
 are cut so that no two write the same element, by sizes alone, and duplicate destinations are
@@ -10,7 +10,7 @@ from libc.string cimport memcpy, memset
 
 from mlxc._backends.cpu.blocks cimport (
     GRAIN, MAX_AXES, Block, add_axis, copy_view, fold_fn, fold_of, index_fn, index_of, move_block,
-    offsets_fn, offsets_of, start_block, take_fn, take_of,
+    move_parallel, offsets_fn, offsets_of, start_block, take_fn, take_of,
 )
 from mlxc._graph.kernel cimport View, register_launcher
 from mlxc._memory.buffer cimport scratch_alloc, scratch_free
@@ -495,7 +495,51 @@ cdef int launch_put_along_axis(View* ins, int nin, View* outs, int nout, object 
     return run_along(&job, "put_along_axis", ins + 2)
 
 
+# ---- blocks ----
+
+
+cdef int launch_concatenate(View* ins, int nin, View* outs, int nout, object params) except -1:
+    """Each operand is a block of the output."""
+    cdef int axis = params[0]
+    cdef int d, k
+    cdef fold_fn fold = fold_of("none", outs)
+    cdef Block block
+    cdef char* out = outs[0].data
+    with nogil:
+        for k in range(nin):
+            start_block(&block, outs[0].itemsize, fold)
+            for d in range(ins[k].ndim):
+                add_axis(&block, ins[k].shape[d], outs[0].strides[d], ins[k].strides[d])
+            move_parallel(&block, out, ins[k].data)
+            out += ins[k].shape[axis] * outs[0].strides[axis]
+    return 0
+
+
+cdef int launch_slice_update(View* ins, int nin, View* outs, int nout, object params) except -1:
+    """A copy of x, then the update combined into the slice."""
+    cdef fold_fn copy = fold_of("none", outs)
+    cdef fold_fn fold = fold_of(params[3], outs)
+    cdef Block block
+    cdef char* out = outs[0].data
+    cdef Py_ssize_t first, step
+    cdef int axis
+    cdef bint whole = params[3] == "none" and ins[1].size == outs[0].size
+    start_block(&block, outs[0].itemsize, fold)
+    for axis in range(ins[0].ndim):
+        first, step = params[0][axis], params[2][axis]
+        if ins[1].size:
+            out += first * outs[0].strides[axis]
+        add_axis(&block, ins[1].shape[axis], step * outs[0].strides[axis], ins[1].strides[axis])
+    with nogil:
+        if not whole:
+            copy_view(outs, ins, copy)
+        move_parallel(&block, out, ins[1].data)
+    return 0
+
+
 register_launcher("gather", launch_gather)
 register_launcher("scatter", launch_scatter)
 register_launcher("take_along_axis", launch_take_along_axis)
 register_launcher("put_along_axis", launch_put_along_axis)
+register_launcher("concatenate", launch_concatenate)
+register_launcher("slice_update", launch_slice_update)

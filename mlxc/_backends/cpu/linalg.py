@@ -87,7 +87,8 @@ def launch_slogdet(outs, ins, params):
 
 
 def launch_cofactor(outs, ins, params):
-    """cof(U S V') = det(U) det(V) U cof(S) V', where cof(S) holds the products of the other singular values."""
+    """cof(U S V') = det(U) det(V) U cof(S) V', where cof(S) holds the products of the other
+    singular values."""
     (a,) = ins
     n = a.shape[-1]
     if a.size == 0:
@@ -136,7 +137,8 @@ def _swap_rows(lu, order, column, pivot):
 
 
 def _factor_panel(lu, pivots, order, start, stop):
-    """Eliminate columns start..stop with partial pivoting, touching only the panel (and whole rows in exchanges)."""
+    """Eliminate columns start..stop with partial pivoting, touching only the panel (and whole rows
+    in exchanges)."""
     batch = np.arange(lu.shape[0])
     for j in range(start, stop):
         pivot = j + np.argmax(np.abs(lu[:, j:, j]), axis=-1)

@@ -1,4 +1,5 @@
-"""Launchers of quantized matrices: rows of codes, and units of products, are spread over the pool."""
+"""Launchers of quantized matrices: rows of codes, and units of products, are spread over the
+pool."""
 
 from libc.stdint cimport uint8_t
 from libc.string cimport memset
@@ -13,7 +14,9 @@ from mlxc._memory.buffer cimport scratch_alloc, scratch_free
 from mlxc._table.dtypes import CODE
 from mlxc._threads.pool cimport job_fn, par, thread_count
 
-ctypedef void (*quantize_fn)(const Packing*, const float*, Py_ssize_t, uint8_t*, char*, char*) noexcept nogil
+ctypedef void (*quantize_fn)(
+    const Packing*, const float*, Py_ssize_t, uint8_t*, char*, char*
+) noexcept nogil
 ctypedef void (*dequantize_fn)(
     const Packing*, const uint8_t*, const char*, const char*, Py_ssize_t, char*, int
 ) noexcept nogil
@@ -28,7 +31,8 @@ cdef dequantize_fn DEQUANTIZE = <dequantize_fn>kernel("dequantize_row")
 cdef fp8_fn TO_FP8 = <fp8_fn>kernel("to_fp8_row")
 cdef job_fn PREPARE = <job_fn>kernel("packed_prepare")
 cdef job_fn UNIT = <job_fn>kernel("packed_unit")
-cdef dict FORMS = {CODE["float32"]: F32, CODE["float16"]: F16, CODE["bfloat16"]: BF16, CODE["uint8"]: BYTES}
+cdef dict FORMS = {CODE["float32"]: F32, CODE["float16"]: F16, CODE["bfloat16"]: BF16,
+    CODE["uint8"]: BYTES}
 cdef dict MODES = {"affine": AFFINE, "mxfp4": MX, "mxfp8": MX, "nvfp4": NV}
 
 # What codes and scale bytes stand for (OCP Microscaling Formats 1.0).
@@ -59,8 +63,11 @@ cdef void fill_tables():
 fill_tables()
 
 
-cdef int describe(Packing* p, int group, int bits, str mode, int scale_dtype, float* scale_values, View* factor) except -1:
-    """Fill a Packing; scale_values is room for 256 scales, multiplied by the global factor if there is one."""
+cdef int describe(
+    Packing* p, int group, int bits, str mode, int scale_dtype, float* scale_values, View* factor
+) except -1:
+    """Fill a Packing; scale_values is room for 256 scales, multiplied by the global factor if
+    there is one."""
     cdef int i
     cdef float* own
     p.mode = MODES[mode]
@@ -115,7 +122,8 @@ cdef void dequantize_piece(void* arg, Py_ssize_t chunk, int worker) noexcept nog
     cdef Py_ssize_t count = min(r.together, r.count - first)
     cdef Py_ssize_t group = r.packing.group
     DEQUANTIZE(&r.packing, <const uint8_t*>r.codes + first * group * r.packing.bits // 8,
-               r.scales + first * r.packing.scale_size, r.biases + first * r.packing.scale_size, count,
+               r.scales + first * r.packing.scale_size, r.biases + first * r.packing.scale_size,
+               count,
                r.numbers + first * group * r.itemsize, r.form)
 
 
@@ -152,7 +160,8 @@ cdef int launch_dequantize(View* ins, int nin, View* outs, int nout, object para
     cdef Rows r
     cdef float[256] values
     group, bits, mode, _, has_factor = params
-    describe(&r.packing, group, bits, mode, ins[1].dtype, values, &ins[nin - 1] if has_factor else NULL)
+    describe(&r.packing, group, bits, mode, ins[1].dtype, values,
+        &ins[nin - 1] if has_factor else NULL)
     set_numbers(&r, &outs[0], &ins[0], &ins[1], &ins[2] if mode == "affine" else NULL)
     with nogil:
         par(dequantize_piece, &r, (r.count + r.together - 1) // r.together)
@@ -228,7 +237,8 @@ cdef int run_packed(PackedProduct* g) except -1:
 
 
 cdef int launch_product(View* ins, int nin, View* outs, object params, bint gathered) except -1:
-    """Operands x (items, m, k), w, scales, biases if affine, then the items' numbers if gathered."""
+    """Operands x (items, m, k), w, scales, biases if affine, then the items' numbers if
+    gathered."""
     cdef PackedProduct g
     cdef float[256] values
     cdef View* x = &ins[0]

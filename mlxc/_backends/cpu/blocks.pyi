@@ -1,0 +1,1 @@
+"""Types of the strided blocks' module, which has no Python functions."""

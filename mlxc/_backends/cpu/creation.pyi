@@ -1,0 +1,1 @@
+"""Types of the creation launcher's module, which has no Python functions."""

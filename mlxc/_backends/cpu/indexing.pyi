@@ -1,0 +1,1 @@
+"""Types of the indexing launchers' module, which has no Python functions."""

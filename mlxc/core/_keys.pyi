@@ -1,0 +1,7 @@
+"""Types of the common keys' reader."""
+
+from typing import Any
+
+from mlxc._graph import array
+
+def read_basic(x: array, key: Any) -> array | None: ...
