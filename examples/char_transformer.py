@@ -1,6 +1,6 @@
 """Train a small transformer on the text of a Python module, and let it write as it learns.
 
-Run `python examples/char_transformer.py`; it takes a minute or two (`--quick`: seconds).
+Run `python examples/char_transformer.py`; it takes some minutes (`--quick`: seconds).
 """
 
 import inspect
@@ -50,7 +50,7 @@ def write(model, start, length, context, key, temperature=0.8):
 def main():
     """Read, train and write."""
     args = arguments(__doc__.splitlines()[0], context=64, batch_size=32)
-    steps, every = (120, 60) if args.quick else (2000, 250)
+    steps, every = (120, 60) if args.quick else (1500, 250)
     text = inspect.getsource(textwrap) + inspect.getsource(inspect)
     vocabulary = sorted(set(text))
     number = {c: i for i, c in enumerate(vocabulary)}

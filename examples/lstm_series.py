@@ -41,7 +41,7 @@ def series(length, rng):
 def main():
     """Train in two halves, with a checkpoint between them, and forecast."""
     args = arguments(__doc__.splitlines()[0], window=50, batch_size=32)
-    steps = 100 if args.quick else 600
+    steps = 100 if args.quick else 400
     mx.random.seed(args.seed)
     rng = np.random.default_rng(args.seed)
     values = series(2000, rng)

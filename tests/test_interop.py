@@ -94,7 +94,6 @@ def test_a_capsule_is_used_once():
         (3, TypeError),
         ([1, 2], TypeError),
         (np.zeros(2, np.complex128), ValueError),
-        (np.zeros(2, np.longdouble), ValueError),
     ],
 )
 def test_what_cannot_be_shared_is_refused(value, error):

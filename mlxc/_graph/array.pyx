@@ -1,32 +1,39 @@
 # cython: wraparound=True
-"""The handle that users hold: operators, conversions to and from Python and NumPy, evaluation on demand.
+"""The handle that users hold: operators, conversions to and from Python and NumPy, evaluation on
+demand.
 
-An ``array`` points to a Node. Operators make new Nodes; in-place operators and item assignment move the handle to a new
-Node, so that whoever holds the handle sees the change and whoever used the old value does not. Methods that have a
-public function of the same name, indexing and printing are bound once, by ``core/__init__.py``, through ``bind_method``.
+An ``array`` points to a Node. Operators make new Nodes; in-place operators and item assignment move
+the handle to a new Node, so that whoever holds the handle sees the change and whoever used the old
+value does not. Methods that have a public function of the same name, indexing and printing are
+bound once, by ``core/__init__.py``, through ``bind_method``.
 """
 
 import os
 
 cimport cython
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_SIMPLE
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBuffer_Release,
+    PyObject_GetBuffer,
+)
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.string cimport memcpy
 
 from mlxc._graph.bind cimport (
-    bind_binary, bind_elementwise, bind_reduction, bind_row, bind_unary, broadcast_to_tuple, cast, reshape,
+    bind_binary, bind_elementwise, bind_reduction, bind_row, bind_unary, broadcast_to_tuple, cast,
+    reshape,
     row_code, transpose,
 )
 from mlxc._graph.dtypes cimport (
-    BFLOAT16, BOOL, COMPLEX64, DTYPE_OBJECTS, FLOAT32, INT32, INT64, UINT64, Dtype, dtype_code, dtype_kind, itemsize,
+    BFLOAT16, BOOL, COMPLEX64, DTYPE_OBJECTS, FLOAT32, INT32, INT64, UINT64, Dtype, dtype_code,
+    dtype_kind, itemsize,
     load_scalar,
 )
 from mlxc._graph.evaluate cimport evaluate, evaluate_one
 from mlxc._graph.node cimport (
-    ABSTRACT, EVALUATED, MAX_DIMS, Node, is_row_major, leaf_node, live_nodes, scalar_node, shape_tuple, tracing,
+    ABSTRACT, EVALUATED, MAX_DIMS, Node, is_row_major, leaf_node, live_nodes, scalar_node,
+    shape_tuple, tracing,
 )
 from mlxc._memory.buffer cimport Buffer, new_buffer
 
@@ -40,19 +47,35 @@ cdef extern from "Python.h":
 cdef bytes FORMATS = b"?\0B\0H\0I\0Q\0b\0h\0i\0q\0e\0f\0d\0H\0Zf\0"
 cdef int[14] FORMAT_AT = [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26]
 
-cdef int ADD = row_code("add"), SUBTRACT = row_code("subtract"), MULTIPLY = row_code("multiply")
-cdef int DIVIDE = row_code("divide"), FLOOR_DIVIDE = row_code("floor_divide"), REMAINDER = row_code("remainder")
-cdef int SQUARE = row_code("square"), POWER = row_code("power"), NEGATIVE = row_code("negative"), ABS = row_code("abs")
-cdef int EQUAL = row_code("equal"), NOT_EQUAL = row_code("not_equal"), LESS = row_code("less")
-cdef int LESS_EQUAL = row_code("less_equal"), GREATER = row_code("greater")
-cdef int GREATER_EQUAL = row_code("greater_equal"), AND = row_code("bitwise_and"), OR = row_code("bitwise_or")
-cdef int XOR = row_code("bitwise_xor"), LEFT_SHIFT = row_code("left_shift"), RIGHT_SHIFT = row_code("right_shift")
-cdef int INVERT = row_code("bitwise_invert"), LOGICAL_NOT = row_code("logical_not")
+cdef int ADD = row_code("add")
+cdef int SUBTRACT = row_code("subtract")
+cdef int MULTIPLY = row_code("multiply")
+cdef int DIVIDE = row_code("divide")
+cdef int FLOOR_DIVIDE = row_code("floor_divide")
+cdef int REMAINDER = row_code("remainder")
+cdef int SQUARE = row_code("square")
+cdef int POWER = row_code("power")
+cdef int NEGATIVE = row_code("negative")
+cdef int ABS = row_code("abs")
+cdef int EQUAL = row_code("equal")
+cdef int NOT_EQUAL = row_code("not_equal")
+cdef int LESS = row_code("less")
+cdef int LESS_EQUAL = row_code("less_equal")
+cdef int GREATER = row_code("greater")
+cdef int GREATER_EQUAL = row_code("greater_equal")
+cdef int AND = row_code("bitwise_and")
+cdef int OR = row_code("bitwise_or")
+cdef int XOR = row_code("bitwise_xor")
+cdef int LEFT_SHIFT = row_code("left_shift")
+cdef int RIGHT_SHIFT = row_code("right_shift")
+cdef int INVERT = row_code("bitwise_invert")
+cdef int LOGICAL_NOT = row_code("logical_not")
 cdef int[6] COMPARISONS
 COMPARISONS[Py_LT], COMPARISONS[Py_LE], COMPARISONS[Py_EQ] = LESS, LESS_EQUAL, EQUAL
 COMPARISONS[Py_NE], COMPARISONS[Py_GT], COMPARISONS[Py_GE] = NOT_EQUAL, GREATER, GREATER_EQUAL
 
-# Filled by core/__init__.py: functions behind special methods, which a compiled class cannot take late.
+# Filled by core/__init__.py: functions behind special methods, which a compiled class cannot take
+# late.
 HOOKS = {}
 
 
@@ -66,7 +89,8 @@ cdef bint RELIEF_SAID = False
 
 
 def set_pending_limit(Py_ssize_t limit):
-    """Change how many nodes may exist before pending ones are evaluated unasked; the limit before."""
+    """Change how many nodes may exist before pending ones are evaluated unasked; the limit before.
+    """
     global PENDING_LIMIT, RELIEF_AT
     before = PENDING_LIMIT
     PENDING_LIMIT = limit
@@ -94,7 +118,8 @@ cdef int relieve(Node node) except -1:
         RELIEF_SAID = True
         import warnings
         warnings.warn(
-            f"[mlxc] {PENDING_LIMIT} operations were waiting to be evaluated and have been; call mlxc.core.eval on "
+            f"[mlxc] {PENDING_LIMIT} operations were waiting to be evaluated and have been; call "
+            f"mlxc.core.eval on "
             f"the results of each step of a loop", RuntimeWarning, stacklevel=2,
         )
     return 0
@@ -154,7 +179,8 @@ cdef Node operand_node(object value, Node partner):
     if dtype >= 0:
         if isinstance(value, int) and dtype_kind[dtype] in (c"i", c"u") and not fits(value, dtype):
             raise ValueError(
-                f"[array] {value} beside an array of dtype {DTYPE_OBJECTS[dtype].name}, which does not hold it; "
+                f"[array] {value} beside an array of dtype {DTYPE_OBJECTS[dtype].name}, which "
+                f"does not hold it; "
                 f"convert the array with astype first"
             )
         return scalar_node(dtype, value)
@@ -180,7 +206,8 @@ cdef object binary(int op, object x, object y):
 
 
 cdef Node small_power(Node x, object exponent):
-    """x squared or cubed by products, exact and far cheaper than a general power; None for other exponents."""
+    """x squared or cubed by products, exact and far cheaper than a general power; None for other
+    exponents."""
     cdef Node square
     if dtype_kind[x.dtype] != c"f" or not (exponent == 2 or exponent == 3):
         return None
@@ -198,7 +225,8 @@ cdef object in_place(int op, array x, object y):
 
 
 cdef Node node_of(object value):
-    """Anything array-like as a node: arrays, numbers, nested lists and tuples, NumPy arrays, buffers."""
+    """Anything array-like as a node: arrays, numbers, nested lists and tuples, NumPy arrays,
+    buffers."""
     cdef int dtype
     if type(value) is array:
         return (<array>value).node
@@ -210,20 +238,23 @@ cdef Node node_of(object value):
     if hasattr(value, "__mlx_array__"):
         result = value.__mlx_array__()
         if type(result) is not array:
-            raise TypeError(f"[array] __mlx_array__ gave {type(result).__name__}; an array would be right")
+            raise TypeError(f"[array] __mlx_array__ gave {type(result).__name__}; an array would "
+                            f"be right")
         return (<array>result).node
     return node_of_numpy(value)
 
 
 cdef bint holds_array(object value, int depth=0) except -1:
-    """Whether nested sequences hold an array (or what converts to one); refuses what is too deep for any array."""
+    """Whether nested sequences hold an array (or what converts to one); refuses what is too deep
+    for any array."""
     if type(value) is float or type(value) is int:   # most leaves
         return False
     if type(value) is array or hasattr(value, "__mlx_array__"):
         return True
     if isinstance(value, (list, tuple)):
         if depth == MAX_DIMS:
-            raise ValueError(f"[array] lists nested more than {MAX_DIMS} deep; at most {MAX_DIMS} axes are supported")
+            raise ValueError(f"[array] lists nested more than {MAX_DIMS} deep; at most {MAX_DIMS} "
+                             f"axes are supported")
         for item in value:
             if holds_array(item, depth + 1):
                 return True
@@ -239,13 +270,15 @@ cdef Node node_of_list(object value):
         values = numpy.array(value)
     except ValueError:
         raise ValueError(
-            "[array] the nested lists have different lengths; every list of a level must have the same length"
+            "[array] the nested lists have different lengths; every list of a level must have the "
+            "same length"
         ) from None
-    if values.dtype == object and isinstance(values.flat[0], int):
+    if values.dtype == object and isinstance(first_leaf(value), int):
         raise OverflowError("[array] an integer outside 64 bits; float32 values would be right")
     if values.dtype == object or values.dtype.kind not in "biufc":
         raise ValueError(
-            f"[array] a list with elements of type {type(first_leaf(value)).__name__}; numbers would be right"
+            f"[array] a list with elements of type {type(first_leaf(value)).__name__}; numbers "
+            f"would be right"
         )
     if values.dtype == numpy.int64:
         small = values.size == 0 or (values.min() >= -0x80000000 and values.max() <= 0x7fffffff)
@@ -266,7 +299,8 @@ def first_leaf(value):
 
 
 cdef Node node_of_numpy(object value):
-    """A copy of a NumPy array (or of what NumPy can read); float64 becomes float32 as everywhere in MLX."""
+    """A copy of a NumPy array (or of what NumPy can read); float64 becomes float32 as everywhere in
+    MLX."""
     import numpy
     cdef Py_buffer view
     cdef Node node
@@ -289,11 +323,13 @@ cdef Node node_of_numpy(object value):
         name = "bool_"
     if name not in CODE:
         raise ValueError(
-            f"[array] got {type(value).__name__} with elements of type {name}; numbers, nested lists of numbers or "
+            f"[array] got {type(value).__name__} with elements of type {name}; numbers, nested "
+            f"lists of numbers or "
             f"arrays would be right"
         )
     code = CODE[name]
-    values = numpy.ascontiguousarray(values).reshape(values.shape).astype(values.dtype.newbyteorder("="), copy=False)
+    native = values.dtype.newbyteorder("=")
+    values = numpy.ascontiguousarray(values).reshape(values.shape).astype(native, copy=False)
     if values.ndim > MAX_DIMS:
         raise ValueError(f"[array] {values.ndim} dimensions; at most {MAX_DIMS} are supported")
     for axis in range(<int>values.ndim):
@@ -322,7 +358,8 @@ cdef object nested_list(Node node, int axis, const char* data):
     cdef Py_ssize_t k
     if axis == node.ndim:
         return load_scalar(node.dtype, data)
-    return [nested_list(node, axis + 1, data + k * node.strides[axis]) for k in range(node.shape[axis])]
+    return [nested_list(node, axis + 1, data + k * node.strides[axis])
+            for k in range(node.shape[axis])]
 
 
 @cython.final
@@ -333,7 +370,8 @@ cdef class array:
 
     Args:
         val: A number, nested lists or tuples of numbers, a NumPy array, or another array.
-        dtype (Dtype, optional): The element type. Default: that of the values; ``float32`` for Python floats,
+        dtype (Dtype, optional): The element type. Default: that of the values; ``float32`` for
+            Python floats,
             ``int32`` for Python integers.
 
     Raises:
@@ -356,7 +394,8 @@ cdef class array:
             code = dtype_code(dtype)
             if isinstance(val, (bool, int, float, complex)):
                 if isinstance(val, complex) and dtype_kind[code] != c"c":
-                    raise ValueError(f"[array] {val!r} as {dtype!r}; a complex number needs complex64")
+                    raise ValueError(f"[array] {val!r} as {dtype!r}; a complex number needs "
+                                     f"complex64")
                 self.node = scalar_node(code, val)
                 return
             if dtype_kind[code] == c"f" and itemsize[code] == 8 and type(val) is not array:
@@ -407,7 +446,8 @@ cdef class array:
             ValueError: If the array has more or fewer than one element.
         """
         if self.node.size != 1:
-            raise ValueError(f"[item] an array of shape {shape_tuple(self.node)}; only size 1 converts to a number")
+            raise ValueError(f"[item] an array of shape {shape_tuple(self.node)}; only size 1 "
+                             f"converts to a number")
         evaluate_one(self.node)
         return load_scalar(self.node.dtype, self.node.data)
 
@@ -581,7 +621,8 @@ cdef class array:
     def __bool__(self):
         if self.node.size != 1:
             raise ValueError(
-                f"[bool] the truth of an array of shape {shape_tuple(self.node)}; only size 1 has one: use any() or all()"
+                f"[bool] the truth of an array of shape {shape_tuple(self.node)}; only size 1 has "
+                f"one: use any() or all()"
             )
         return bool(self.item())
 
@@ -597,7 +638,8 @@ cdef class array:
     def __index__(self):
         if dtype_kind[self.node.dtype] not in (c"i", c"u", c"b") or self.node.ndim != 0:
             raise TypeError(
-                f"[index] an array of dtype {self.dtype.name} and shape {self.shape}; an integer scalar would be right"
+                f"[index] an array of dtype {self.dtype.name} and shape {self.shape}; an integer "
+                f"scalar would be right"
             )
         return int(self.item())
 
@@ -665,12 +707,14 @@ cdef class array:
         cdef Py_ssize_t* dims
         if node.dtype == BFLOAT16 and flags & PyBUF_FORMAT == PyBUF_FORMAT:
             raise BufferError(
-                "[buffer] the buffer protocol knows no bfloat16; astype(float32) gives values, view(uint16) bits"
+                "[buffer] the buffer protocol knows no bfloat16; astype(float32) gives values, "
+                "view(uint16) bits"
             )
         evaluate_one(node)
         own_buffer(node)
         if not flags & PyBUF_STRIDES and not is_row_major(node):
-            raise BufferError("[buffer] the array is not dense in row-major order; ask for strides, or contiguous()")
+            raise BufferError("[buffer] the array is not dense in row-major order; ask for "
+                              "strides, or contiguous()")
         dims = <Py_ssize_t*>PyMem_Malloc((2 * node.ndim + 1) * sizeof(Py_ssize_t))
         if dims == NULL:
             raise MemoryError()
@@ -752,8 +796,10 @@ def rebuild(values, name, shape):
     count = 1
     for size in shape:
         count *= size
-    if len(shape) > MAX_DIMS or any([size < 0 for size in shape]) or count * itemsize[code] != len(raw):
-        raise ValueError(f"[array] {len(raw)} bytes for shape {shape} of {name}; the sizes must agree")
+    if len(shape) > MAX_DIMS or any([size < 0
+                                     for size in shape]) or count * itemsize[code] != len(raw):
+        raise ValueError(f"[array] {len(raw)} bytes for shape {shape} of {name}; the sizes must "
+                         f"agree")
     for axis in range(<int>len(shape)):
         sizes[axis] = shape[axis]
     cdef Node node = leaf_node(code, len(shape), sizes, buffer)

@@ -13,8 +13,10 @@ cdef enum:                 # row_kind
 
 cdef int[MAX_ROWS] row_kind
 cdef int[MAX_ROWS] row_arity
-cdef unsigned char[MAX_ROWS][16] operand_dtype   # elementwise, reduction: what operands of a dtype become; 255 refused
-cdef unsigned char[MAX_ROWS][16] result_dtype    # elementwise, reduction: what comes out, by operand dtype
+# elementwise, reduction: what operands of a dtype become; 255 refused
+cdef unsigned char[MAX_ROWS][16] operand_dtype
+# elementwise, reduction: what comes out, by operand dtype
+cdef unsigned char[MAX_ROWS][16] result_dtype
 
 # Codes of the movement rows, which are compiled by name.
 cdef int ASTYPE, BROADCAST, TRANSPOSE, RESHAPE, SLICE, AS_STRIDED, VIEW, PICK, SELECT, ATTACH

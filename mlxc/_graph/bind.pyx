@@ -1,17 +1,20 @@
 # cython: wraparound=True
 """Making nodes: the only place where rows meet operands.
 
-``bind_*`` convert operands to the dtypes that the row wants, broadcast them (broadcasting and casting are nodes of their
-own, so that no derivative ever un-broadcasts), and work out the shape and dtype of the result. Errors say which operation.
+``bind_*`` convert operands to the dtypes that the row wants, broadcast them (broadcasting and
+casting are nodes of their own, so that no derivative ever un-broadcasts), and work out the shape
+and dtype of the result. Errors say which operation.
 """
 
 from libc.stdint cimport uint64_t
 
 from mlxc._graph.dtypes cimport (
-    BOOL, COMPLEX64, DTYPE_COUNT, FLOAT32, INT32, UINT32, DTYPE_OBJECTS, compute_type, dtype_kind, itemsize, promoted,
+    BOOL, COMPLEX64, DTYPE_COUNT, FLOAT32, INT32, UINT32, DTYPE_OBJECTS, compute_type, dtype_kind,
+    itemsize, promoted,
 )
 from mlxc._graph.node cimport (
-    ABSTRACT, BUNDLE, EVALUATED, MAX_DIMS, TRACED, Node, new_node, put_input, set_inputs, shape_tuple,
+    ABSTRACT, BUNDLE, EVALUATED, MAX_DIMS, TRACED, Node, new_node, put_input, set_inputs,
+    shape_tuple,
 )
 from cpython.mem cimport PyMem_Malloc
 from cpython.object cimport PyObject
@@ -28,7 +31,8 @@ cdef list KERNEL_PARAMS = [tuple(getattr(row, "params", ())) for row in ROWS]
 
 
 def _operand_dtype(row, fact):
-    """The dtype that operands of a dtype are converted to before the row applies; REFUSED if it does not."""
+    """The dtype that operands of a dtype are converted to before the row applies; REFUSED if it
+    does not."""
     if fact.name in row.refuses:
         return REFUSED
     name = fact.name
@@ -57,7 +61,8 @@ def _result_dtype(row, fact):
 
 cdef void fill_rows():
     cdef int code, dtype
-    kinds = {"elementwise": ELEMENTWISE, "reduction": REDUCTION, "movement": MOVEMENT, "kernel": KERNEL}
+    kinds = {"elementwise": ELEMENTWISE, "reduction": REDUCTION, "movement": MOVEMENT,
+             "kernel": KERNEL}
     if len(ROWS) > MAX_ROWS:
         raise ImportError("[mlxc] more rows than MAX_ROWS in _graph/bind.pxd")
     for code, row in enumerate(ROWS):
@@ -116,7 +121,8 @@ cdef Node unary_node(int op, Node node, Node x):
 
 cdef int refuse(int op, int dtype) except -1:
     raise ValueError(
-        f"[{NAMES[op]}] operands of dtype {DTYPE_OBJECTS[dtype].name.rstrip('_')} have no such operation; "
+        f"[{NAMES[op]}] operands of dtype {DTYPE_OBJECTS[dtype].name.rstrip('_')} have no such "
+        f"operation; "
         f"convert them with astype first"
     )
 
@@ -171,7 +177,8 @@ cdef int common_shape(int op, list nodes, int* ndim, Py_ssize_t* shape) except -
                 if shape[axis + lead] != 1:
                     shapes = " and ".join([str(shape_tuple(y)) for y in nodes])
                     raise ValueError(
-                        f"[{NAMES[op] if op >= 0 else 'broadcast_shapes'}] shapes {shapes} cannot be broadcast "
+                        f"[{NAMES[op] if op >= 0 else 'broadcast_shapes'}] shapes {shapes} cannot "
+                        f"be broadcast "
                         f"together; sizes of an axis must be equal or 1, counted from the last axis"
                     )
                 shape[axis + lead] = size
@@ -188,9 +195,11 @@ cdef int check_size(int op, int ndim, const Py_ssize_t* shape) except -1:
             return 0
     for axis in range(ndim):
         if shape[axis] > (<Py_ssize_t>1 << 58) // size:
+            name = NAMES[op] if op >= 0 else "array"
+            sizes = tuple([shape[i] for i in range(ndim)])
             raise ValueError(
-                f"[{NAMES[op] if op >= 0 else 'array'}] shape {tuple([shape[i] for i in range(ndim)])} "
-                f"is larger than memory can be; at most 2**58 elements are addressable"
+                f"[{name}] shape {sizes} is larger than memory can be; at most 2**58 elements are "
+                f"addressable"
             )
         size *= shape[axis]
     return 0
@@ -258,7 +267,8 @@ cdef Node bind_elementwise(int op, list operands):
     dtype = operand_dtype[op][dtype]
     common_shape(op, operands, &ndim, shape)
     operands = [
-        broadcast(cast(x, BOOL if k < first else dtype), ndim, shape) for k, x in enumerate(operands)
+        broadcast(cast(x, BOOL if k < first else dtype), ndim,
+                  shape) for k, x in enumerate(operands)
     ]
     node = like(<Node>operands[0], result_dtype[op][dtype])
     node.op = op
@@ -284,7 +294,8 @@ cdef Node bind_reduction(int op, Node x, tuple axes, bint keepdims):
         gone[<int>a] = True
         if x.shape[<int>a] == 0 and ROWS[op].identity is None:
             raise ValueError(
-                f"[{NAMES[op]}] axis {a} of shape {shape_tuple(x)} is empty; a reduction without an identity "
+                f"[{NAMES[op]}] axis {a} of shape {shape_tuple(x)} is empty; a reduction without "
+                f"an identity "
                 f"needs at least one value"
             )
     for axis in range(x.ndim):
@@ -311,7 +322,8 @@ cdef Node shaped(int op, Node x, int dtype, tuple shape, tuple params):
     for axis in range(node.ndim):
         node.shape[axis] = shape[axis]
         if node.shape[axis] < 0:
-            raise ValueError(f"[{NAMES[op]}] shape {shape} has a negative size; sizes are 0 or more")
+            raise ValueError(f"[{NAMES[op]}] shape {shape} has a negative size; sizes are 0 or "
+                             f"more")
     check_size(op, node.ndim, node.shape)
     for axis in range(node.ndim):
         node.size *= node.shape[axis]
@@ -330,7 +342,8 @@ cdef Node broadcast_to_tuple(Node x, tuple shape):
                 fits = False
     if not fits:
         raise ValueError(
-            f"[broadcast_to] shape {shape_tuple(x)} cannot be broadcast to {shape}; every axis, counted from the "
+            f"[broadcast_to] shape {shape_tuple(x)} cannot be broadcast to {shape}; every axis, "
+            f"counted from the "
             f"last, must be equal or 1"
         )
     if shape_tuple(x) == shape:
@@ -343,7 +356,8 @@ cdef Node reshape(Node x, tuple shape):
     cdef Node node = shaped(RESHAPE, x, x.dtype, shape, (shape,))
     if node.size != x.size:
         raise ValueError(
-            f"[reshape] {x.size} values of shape {shape_tuple(x)} do not fill shape {shape}; the sizes must have "
+            f"[reshape] {x.size} values of shape {shape_tuple(x)} do not fill shape {shape}; the "
+            f"sizes must have "
             f"the same product"
         )
     return node
@@ -361,16 +375,19 @@ cdef Node slice_node(Node x, tuple params):
     start, stop, stride = params
     shape = []
     if not len(start) == len(stop) == len(stride) == x.ndim:
-        raise ValueError(f"[slice] {len(start)} axes given for shape {shape_tuple(x)}; one an axis would be right")
+        raise ValueError(f"[slice] {len(start)} axes given for shape {shape_tuple(x)}; one an "
+                         f"axis would be right")
     for axis in range(x.ndim):
         low, high, step = start[axis], stop[axis], stride[axis]
         if step == 0:
             raise ValueError("[slice] a stride of 0; any other number would be right")
         size = (high - low + step - 1) // step if step > 0 else (low - high - step - 1) // -step
         size = max(size, 0)
-        if size and (low < 0 or low >= x.shape[axis] or not 0 <= low + (size - 1) * step < x.shape[axis]):
+        if size and (low < 0 or low >= x.shape[axis] or not 0 <= low + (size - 1)
+                     * step < x.shape[axis]):
             raise IndexError(
-                f"[slice] {low}:{high}:{step} leaves axis {axis} with size {x.shape[axis]}; indices must stay inside"
+                f"[slice] {low}:{high}:{step} leaves axis {axis} with size {x.shape[axis]}; "
+                f"indices must stay inside"
             )
         shape.append(size)
     return shaped(SLICE, x, x.dtype, tuple(shape), params)
@@ -380,7 +397,8 @@ cdef Node strided_node(Node x, tuple params):
     """Every element the view can reach must lie inside the flat source."""
     shape, strides, offset = params
     if len(shape) != len(strides):
-        raise ValueError(f"[as_strided] {len(shape)} sizes and {len(strides)} strides; as many of each would be right")
+        raise ValueError(f"[as_strided] {len(shape)} sizes and {len(strides)} strides; as many of "
+                         f"each would be right")
     lowest = highest = offset
     for size, stride in zip(shape, strides):
         if size < 0:
@@ -389,7 +407,8 @@ cdef Node strided_node(Node x, tuple params):
         highest += max(0, (size - 1) * stride)
     if 0 not in shape and (lowest < 0 or highest >= x.size):
         raise IndexError(
-            f"[as_strided] elements {lowest} to {highest} of an array of {x.size}; the view must stay inside"
+            f"[as_strided] elements {lowest} to {highest} of an array of {x.size}; the view must "
+            f"stay inside"
         )
     return shaped(AS_STRIDED, x, x.dtype, tuple(shape), params)
 
@@ -401,11 +420,13 @@ cdef Node view_node(Node x, int dtype, tuple params):
     shape = shape_tuple(x)
     if old != new:
         if x.ndim == 0:
-            raise ValueError("[view] an array of no dimensions keeps its element size; reshape it to (1,) first")
+            raise ValueError("[view] an array of no dimensions keeps its element size; reshape it "
+                             "to (1,) first")
         width = shape[-1] * old
         if width % new:
             raise ValueError(
-                f"[view] {width} bytes along the last axis of shape {shape} do not divide into elements of {new}"
+                f"[view] {width} bytes along the last axis of shape {shape} do not divide into "
+                f"elements of {new}"
             )
         shape = shape[:-1] + (width // new,)
     return shaped(VIEW, x, dtype, shape, params)

@@ -1,12 +1,15 @@
 """DLPack: memory shared with other libraries, both ways, without a copy.
 
-Rules: everything that a foreign tensor says is checked before an array points to it; foreign memory is never written
-to. A capsule keeps the Buffer of an array, an imported array keeps the foreign tensor and frees it once. The structures
-are those of the DLPack specification, versions 0.8 and 1.0 (https://dmlc.github.io/dlpack/latest/c_api.html).
+Rules: everything that a foreign tensor says is checked before an array points to it; foreign memory
+is never written to. A capsule keeps the Buffer of an array, an imported array keeps the foreign
+tensor and frees it once. The structures are those of the DLPack specification, versions 0.8 and 1.0
+(https://dmlc.github.io/dlpack/latest/c_api.html).
 """
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsule_New, PyCapsule_SetName
+from cpython.pycapsule cimport (
+    PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsule_New, PyCapsule_SetName,
+)
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -91,7 +94,8 @@ cdef int fill(DLTensor* tensor, Node node, int64_t* dims) except -1:
         dims[axis] = node.shape[axis]
         dims[node.ndim + axis] = node.strides[axis] // itemsize[node.dtype]
         if node.strides[axis] % itemsize[node.dtype]:
-            raise BufferError("[dlpack] elements overlap (a view of another dtype); make a contiguous() copy first")
+            raise BufferError("[dlpack] elements overlap (a view of another dtype); make a "
+                              "contiguous() copy first")
     tensor.data = node.data
     tensor.device.device_type = CPU
     tensor.device.device_id = 0
@@ -128,7 +132,8 @@ cdef void free_capsule(object capsule) noexcept:
 
 
 def to_capsule(array x not None, bint versioned):
-    """A capsule over the memory of an array, which is evaluated; None where elements share memory (a broadcast)."""
+    """A capsule over the memory of an array, which is evaluated; None where elements share memory
+    (a broadcast)."""
     cdef Managed* managed = NULL
     cdef Versioned* newer = NULL
     cdef Node node
@@ -141,7 +146,8 @@ def to_capsule(array x not None, bint versioned):
         memcpy(node.buffer.data, node.data, itemsize[node.dtype])
         node.data = node.buffer.data
     if node.buffer.readonly and not versioned:
-        raise BufferError("[dlpack] the memory is read-only, which only DLPack 1.0 can say; make a copy, or ask for 1.0")
+        raise BufferError("[dlpack] the memory is read-only, which only DLPack 1.0 can say; make "
+                          "a copy, or ask for 1.0")
     for axis in range(node.ndim):
         if node.strides[axis] == 0 and node.shape[axis] > 1:
             return None
@@ -196,7 +202,8 @@ cdef int code_of(DLDataType dtype) except -1:
         if (ours.code, ours.bits, ours.lanes) == (dtype.code, dtype.bits, dtype.lanes):
             return code
     raise ValueError(
-        f"[from_dlpack] elements of DLPack type code {dtype.code} with {dtype.bits} bits and {dtype.lanes} lanes; "
+        f"[from_dlpack] elements of DLPack type code {dtype.code} with {dtype.bits} bits and "
+        f"{dtype.lanes} lanes; "
         f"a dtype that mx has would be right"
     )
 
@@ -217,7 +224,8 @@ cdef int check_dims(DLTensor* tensor) except -1:
             reach = max(tensor.shape[axis] - 1, 0) * int(tensor.strides[axis])
             low, high = low + min(reach, 0), high + max(reach, 0)
     if size > 1 << 58 or max(high, -low) > 1 << 58:
-        raise ValueError("[from_dlpack] the tensor is larger than memory can be; at most 2**58 elements are addressable")
+        raise ValueError("[from_dlpack] the tensor is larger than memory can be; at most 2**58 "
+                         "elements are addressable")
     return 0
 
 
@@ -229,7 +237,8 @@ cdef array over(DLTensor* tensor, Foreign owner):
     cdef char* data = <char*>tensor.data + tensor.byte_offset
     if tensor.device.device_type not in (CPU, CPU_PINNED):
         raise BufferError(
-            f"[from_dlpack] memory of DLPack device type {tensor.device.device_type}; memory of the processor (1) "
+            f"[from_dlpack] memory of DLPack device type {tensor.device.device_type}; memory of "
+            f"the processor (1) "
             f"would be right"
         )
     code = code_of(tensor.dtype)
@@ -238,7 +247,8 @@ cdef array over(DLTensor* tensor, Foreign owner):
     node.size = 1
     for axis in range(tensor.ndim - 1, -1, -1):
         node.shape[axis] = tensor.shape[axis]
-        node.strides[axis] = (stride if tensor.strides == NULL else tensor.strides[axis]) * itemsize[code]
+        node.strides[axis] = (stride if tensor.strides == NULL
+                              else tensor.strides[axis]) * itemsize[code]
         stride *= max(node.shape[axis], 1)
         node.size *= node.shape[axis]
         reach = max(node.shape[axis] - 1, 0) * node.strides[axis]
@@ -257,7 +267,8 @@ cdef array over(DLTensor* tensor, Foreign owner):
 
 
 def from_capsule(capsule):
-    """An array over the tensor in a capsule, which is used up; None where elements are not aligned."""
+    """An array over the tensor in a capsule, which is used up; None where elements are not aligned.
+    """
     cdef Foreign owner = Foreign.__new__(Foreign)
     cdef Versioned* versioned
     cdef Managed* managed
@@ -269,8 +280,10 @@ def from_capsule(capsule):
     if PyCapsule_IsValid(capsule, "dltensor_versioned"):
         versioned = <Versioned*>PyCapsule_GetPointer(capsule, "dltensor_versioned")
         if versioned.major > 1:
-            raise BufferError(f"[from_dlpack] DLPack version {versioned.major}; 1 or older would be right")
+            raise BufferError(f"[from_dlpack] DLPack version {versioned.major}; 1 or older would "
+                              f"be right")
         PyCapsule_SetName(capsule, "used_dltensor_versioned")
         owner.versioned = versioned
         return over(&versioned.tensor, owner)
-    raise ValueError("[from_dlpack] the capsule holds no DLPack tensor, or was used before; a new one would be right")
+    raise ValueError("[from_dlpack] the capsule holds no DLPack tensor, or was used before; a new "
+                     "one would be right")

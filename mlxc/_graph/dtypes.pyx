@@ -1,17 +1,20 @@
 """The dtype table as C arrays, Dtype objects, and single values to and from Python.
 
-What the table says is not repeated here: arrays are filled from ``_table.dtypes`` and the enum is checked against it.
+What the table says is not repeated here: arrays are filled from ``_table.dtypes`` and the enum is
+checked against it.
 """
 
 from libc.string cimport memcpy
 
 from mlxc._table import dtypes as table
 
-_ORDER = "bool_ uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 float32 float64 bfloat16 complex64"
+_ORDER = "bool_ uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 float32 float64 "
+"bfloat16 complex64"
 if _ORDER.split() != [fact.name for fact in table.DTYPES]:
     raise ImportError("[mlxc] _graph/dtypes.pxd and _table/dtypes.py number the dtypes differently")
 if table.COMPUTE_TYPES != ("b8", "i32", "u32", "i64", "u64", "f32", "f64", "c64"):
-    raise ImportError("[mlxc] _graph/dtypes.pxd and _table/dtypes.py number the compute types differently")
+    raise ImportError("[mlxc] _graph/dtypes.pxd and _table/dtypes.py number the compute types "
+                      "differently")
 
 
 cdef class Dtype:
@@ -76,7 +79,8 @@ cdef int dtype_code(object dtype) except -1:
     if isinstance(dtype, Dtype):
         return (<Dtype>dtype).code
     raise TypeError(
-        f"[dtype] got {dtype!r} of type {type(dtype).__name__}; a data type such as mlxc.core.float32 would be right"
+        f"[dtype] got {dtype!r} of type {type(dtype).__name__}; a data type such as "
+        f"mlxc.core.float32 would be right"
     )
 
 
@@ -131,7 +135,8 @@ cdef float half_to_float(unsigned short h) noexcept nogil:
 
 
 cdef int store_scalar(int dtype, object value, void* out) except -1:
-    """Write one Python number as dtype; integers wrap as C's do. TypeError for what is not a number."""
+    """Write one Python number as dtype; integers wrap as C's do. TypeError for what is not a
+    number."""
     cdef float single
     cdef double double_value
     cdef long long bits
@@ -160,7 +165,8 @@ cdef int store_scalar(int dtype, object value, void* out) except -1:
             value = int(value)
         value = int(value)
         if not -0x8000000000000000 <= value < 0x10000000000000000:
-            raise OverflowError(f"[array] {value} does not fit into 64 bits; a float would be right")
+            raise OverflowError(f"[array] {value} does not fit into 64 bits; a float would be "
+                                f"right")
         wrapped = value & 0xffffffffffffffff
         bits = <long long><unsigned long long>wrapped
         memcpy(out, &bits, itemsize[dtype])  # little-endian: the low bytes come first

@@ -1,11 +1,17 @@
 # cython: wraparound=True
-"""Evaluation: walk the pending graph, find or make the plan for its structure, run it, hand out the results.
+"""Evaluation: walk the pending graph, find or make the plan for its structure, run it, hand out the
+results.
 
-* One evaluation at a time, on all cores; the lock is taken without the GIL, so other Python threads go on.
-* The walk writes the structure (rows, dtypes, shapes, edges, who is held by somebody, whose memory may be reused) as
-  words; plans are cached by those words, compared in full. A repeated step costs the walk and a lookup.
-* Nothing is lost on an error: what steps have computed is kept by its nodes, the rest stays pending.
-* Graphs larger than WINDOW are evaluated piece by piece, so that neither planning nor memory grows with the graph.
+* One evaluation at a time, on all cores; the lock is taken without the GIL, so other Python threads
+    go on.
+* The walk writes the structure (rows, dtypes, shapes, edges, who is held by somebody, whose memory
+    may be reused) as
+  words; plans are cached by those words, compared in full. A repeated step costs the walk and a
+  lookup.
+* Nothing is lost on an error: what steps have computed is kept by its nodes, the rest stays
+    pending.
+* Graphs larger than WINDOW are evaluated piece by piece, so that neither planning nor memory grows
+    with the graph.
 """
 
 import os
@@ -15,7 +21,8 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject
 from cpython.pythread cimport (
-    PyThread_acquire_lock, PyThread_allocate_lock, PyThread_get_thread_ident, PyThread_release_lock, PyThread_type_lock,
+    PyThread_acquire_lock, PyThread_allocate_lock, PyThread_get_thread_ident,
+    PyThread_release_lock, PyThread_type_lock,
 )
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint64_t
@@ -109,7 +116,8 @@ cdef int reserve(Words* words, Py_ssize_t more) except -1:
 
 
 cdef int collect(PyObject* root, uint64_t epoch, Pointers* stack, Pointers* order) except -1:
-    """Append root's unevaluated ancestors and root, producers first. A node's `index` counts its visited inputs."""
+    """Append root's unevaluated ancestors and root, producers first. A node's `index` counts its
+    visited inputs."""
     cdef Node node, source, pick
     cdef int k
     if (<Node>root).epoch == epoch or (<Node>root).flags & EVALUATED:
@@ -130,7 +138,8 @@ cdef int collect(PyObject* root, uint64_t epoch, Pointers* stack, Pointers* orde
         stack.count -= 1
         push(order, <PyObject*>node)
         if node.flags & BUNDLE:
-            for k in range(node.noutputs):   # all outputs are computed at once: whoever holds one gets it now
+            # all outputs are computed at once: whoever holds one gets it now
+            for k in range(node.noutputs):
                 if node.outputs[k] != NULL:
                     pick = <Node>node.outputs[k]
                     if pick.epoch != epoch:
@@ -173,7 +182,7 @@ cdef int describe(Node node, Words* words, list params) except -1:
     if node.flags & BUNDLE:
         reserve(words, node.noutputs)
         for k in range(node.noutputs):
-            words.items[words.count] = -1 if node.outputs[k] == NULL else (<Node>node.outputs[k]).epoch != node.epoch
+            words.items[words.count] = node.outputs[k] != NULL
             words.count += 1
     return 0
 
@@ -186,10 +195,13 @@ cdef inline int enter(Node node, uint64_t epoch, Pointers* window, list params) 
     return describe(node, &KEY, params)
 
 
-cdef int survey(Pointers* order, Py_ssize_t low, Py_ssize_t high, Pointers* window, list params) except -1:
-    """Number the nodes order[low:high] and the leaves they read, and write the key of the plan they need.
+cdef int survey(Pointers* order, Py_ssize_t low, Py_ssize_t high, Pointers* window,
+                list params) except -1:
+    """Number the nodes order[low:high] and the leaves they read, and write the key of the plan they
+    need.
 
-    The last words say of each node whether somebody else holds it (a value to be kept, or memory not to be reused).
+    The last words say of each node whether somebody else holds it (a value to be kept, or memory
+    not to be reused).
     """
     cdef uint64_t epoch = next_epoch()
     cdef Py_ssize_t k
@@ -238,7 +250,8 @@ cdef Plan cached_plan(uint64_t hashed, list params):
     if plans is not None:
         for plan in plans:
             if PyBytes_GET_SIZE(plan.words) == KEY.count * <Py_ssize_t>sizeof(uint64_t) \
-                    and memcmp(PyBytes_AS_STRING(plan.words), KEY.items, KEY.count * sizeof(uint64_t)) == 0 \
+                    and memcmp(PyBytes_AS_STRING(plan.words), KEY.items,
+                               KEY.count * sizeof(uint64_t)) == 0 \
                     and plan.params == params:
                 return plan
     return None
@@ -385,7 +398,8 @@ cdef void settle(Node node, PyObject* buffer, char* data, tuple strides) noexcep
 
 
 cdef int keep_stored(Plan plan, Pointers* window, Memory* memory) except -1:
-    """Hand out the results. Scalars that live in a leaf itself are copied to a buffer of their own."""
+    """Hand out the results. Scalars that live in a leaf itself are copied to a buffer of their own.
+    """
     cdef Stored entry
     cdef Buffer buffer
     for entry in plan.stored:
@@ -401,7 +415,8 @@ cdef int keep_stored(Plan plan, Pointers* window, Memory* memory) except -1:
 
 
 cdef int keep_computed(Plan plan, Pointers* window, Memory* memory, int done) except -1:
-    """After an error: every value that steps have computed and that is still in memory stays with its node."""
+    """After an error: every value that steps have computed and that is still in memory stays with
+    its node."""
     cdef int k
     computed = set()
     for step in (<list>plan.steps)[:done]:
@@ -533,7 +548,8 @@ cdef int walk_along(list roots, Walk* walk) except -1:
 
 
 cdef int evaluate(list roots) except -1:
-    """Give every root its data. One evaluation runs at a time; a nested one (from a finaliser, say) runs inside."""
+    """Give every root its data. One evaluation runs at a time; a nested one (from a finaliser, say)
+    runs inside."""
     global OWNER
     cdef Node root
     cdef bint pending = False
@@ -563,7 +579,8 @@ cdef int evaluate(list roots) except -1:
 
 cdef int refuse_abstract() except -1:
     raise ValueError(
-        "[eval] the value of an array is not known while vmap or compile traces the function; conversions to Python "
+        "[eval] the value of an array is not known while vmap or compile traces the function; "
+        "conversions to Python "
         "numbers, printing, boolean masks and branches on values belong outside of it"
     )
 

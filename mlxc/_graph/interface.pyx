@@ -1,9 +1,11 @@
 # cython: wraparound=True
-"""What the floors above use of the graph: making nodes from arrays, evaluating, and functions that bind one row."""
+"""What the floors above use of the graph: making nodes from arrays, evaluating, and functions that
+bind one row."""
 
 from mlxc._graph.array cimport array, node_of, operand_node, wrap
 from mlxc._graph.bind cimport (
-    ELEMENTWISE, bind_binary, bind_elementwise, bind_reduction, bind_row, bind_unary, broadcast_to_tuple, cast,
+    ELEMENTWISE, bind_binary, bind_elementwise, bind_reduction, bind_row, bind_unary,
+    broadcast_to_tuple, cast,
     reshape, row_arity, row_code, row_kind, transpose,
 )
 from mlxc._graph.dtypes cimport dtype_code
@@ -24,7 +26,8 @@ def bind(str name, tuple inputs, tuple params=()):
 
 
 def as_array(value, dtype=None):
-    """value as an array: arrays as they are, numbers, lists and NumPy arrays converted; then as dtype."""
+    """value as an array: arrays as they are, numbers, lists and NumPy arrays converted; then as
+    dtype."""
     cdef Node node = node_of(value)
     if dtype is not None:
         node = cast(node, dtype_code(dtype))
@@ -147,21 +150,24 @@ def reshape_to(array x not None, tuple shape):
     for axis in range(<int>len(shape)):
         if shape[axis] == -1:
             if missing >= 0:
-                raise ValueError(f"[reshape] shape {shape} leaves two sizes open; at most one may be -1")
+                raise ValueError(f"[reshape] shape {shape} leaves two sizes open; at most one may "
+                                 f"be -1")
             missing = axis
         elif shape[axis] < 0:
-            raise ValueError(f"[reshape] shape {shape} has a negative size; sizes are 0 or more, one may be -1")
+            raise ValueError(f"[reshape] shape {shape} has a negative size; sizes are 0 or more, "
+                             f"one may be -1")
         else:
             known *= shape[axis]
     if missing >= 0:
         if known == 0 or x.node.size % known:
             raise ValueError(
-                f"[reshape] {x.node.size} values of shape {x.shape} do not fill shape {shape}; the other sizes must "
+                f"[reshape] {x.node.size} values of shape {x.shape} do not fill shape {shape}; "
+                f"the other sizes must "
                 f"divide their number"
             )
         shape = shape[:missing] + (x.node.size // known,) + shape[missing + 1:]
     if shape_tuple(x.node) == shape:
-        return x
+        return wrap(x.node)   # another handle: in-place operations must not reach x
     return wrap(reshape(x.node, shape))
 
 

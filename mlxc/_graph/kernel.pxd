@@ -9,8 +9,9 @@ cdef struct View:
     const Py_ssize_t* shape
     const Py_ssize_t* strides   # bytes
 
-# ins: operands in any strides (row-major if the row says contiguous); outs: row-major, freshly allocated, not cleared.
-# params: the row's parameters as a tuple in the order of row.params. Raise as usual.
+# ins: operands in any strides (row-major if the row says contiguous); outs: row-major, freshly
+# allocated, not cleared. params: the row's parameters as a tuple in the order of row.params. Raise
+# as usual.
 ctypedef int (*launch_fn)(View* ins, int nin, View* outs, int nout, object params) except -1
 
 cdef int register_launcher(str name, launch_fn launch) except -1

@@ -1,4 +1,5 @@
-"""Arithmetic on layouts (shape, byte strides, byte offset). Nothing here allocates, raises or knows what an array is."""
+"""Arithmetic on layouts (shape, byte strides, byte offset). Nothing here allocates, raises or knows
+what an array is."""
 
 cdef struct Layout:
     int ndim

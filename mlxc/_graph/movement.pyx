@@ -1,4 +1,5 @@
-"""Arithmetic on layouts (shape, byte strides, byte offset). Nothing here allocates, raises or knows what an array is."""
+"""Arithmetic on layouts (shape, byte strides, byte offset). Nothing here allocates, raises or knows
+what an array is."""
 
 
 cdef void row_major(Layout* layout) noexcept nogil:
@@ -12,7 +13,8 @@ cdef void row_major(Layout* layout) noexcept nogil:
 
 
 cdef bint dense(const Layout* layout) noexcept nogil:
-    """Whether the layout is dense in C order; axes of size 1 do not matter, nor do strides where nothing is held."""
+    """Whether the layout is dense in C order; axes of size 1 do not matter, nor do strides where
+    nothing is held."""
     cdef Py_ssize_t step = layout.itemsize
     cdef int axis
     for axis in range(layout.ndim):
@@ -43,7 +45,8 @@ cdef void broadcast_layout(Layout* layout, int ndim, const Py_ssize_t* shape) no
 
 
 cdef bint reshape_layout(Layout* layout, int ndim, const Py_ssize_t* shape) noexcept nogil:
-    """Give the values another shape without moving them; False (and no change) where that takes a copy."""
+    """Give the values another shape without moving them; False (and no change) where that takes a
+    copy."""
     cdef Layout old
     cdef Py_ssize_t[32] strides
     cdef Py_ssize_t step, want, have
@@ -76,7 +79,8 @@ cdef bint reshape_layout(Layout* layout, int ndim, const Py_ssize_t* shape) noex
                 return False
             have *= old.shape[i]
             i += 1
-        for last_old in range(first, i - 1):  # the old axes of a block must be dense among themselves
+        # the old axes of a block must be dense among themselves
+        for last_old in range(first, i - 1):
             if old.strides[last_old] != old.shape[last_old + 1] * old.strides[last_old + 1]:
                 return False
         step = old.strides[i - 1]

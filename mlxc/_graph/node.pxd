@@ -14,7 +14,8 @@ cdef enum:
 cdef enum:               # Node.flags
     EVALUATED = 1        # data can be read
     TRACED = 2           # depends on an input being differentiated: keeps its inputs when evaluated
-    ABSTRACT = 4         # depends on a placeholder without a value (vmap, compile): cannot be evaluated
+    # depends on a placeholder without a value (vmap, compile): cannot be evaluated
+    ABSTRACT = 4
     BUNDLE = 8           # a primitive of several outputs; its outputs are nodes of the row "pick"
     PLACEHOLDER = 16     # an input of a traced function: walks stop here
 
@@ -60,6 +61,7 @@ cdef inline void put_input(Node node, int k, Node value) noexcept:
     node.inputs[k] = <PyObject*>value
     node.flags |= value.flags & (TRACED | ABSTRACT)
 
-cdef int tracing() noexcept                 # how many transforms are tracing: TRACED nodes keep their inputs while any is
+# how many transforms are tracing: TRACED nodes keep their inputs while any is
+cdef int tracing() noexcept
 cdef void trace_begins() noexcept
 cdef void trace_ends() noexcept

@@ -1,7 +1,8 @@
 """Nodes of the lazy graph.
 
-A Node never changes what it stands for: evaluation gives it data and lets go of its inputs, nothing else. Nothing here
-recurses along the graph, so that a chain of any depth can be built, walked and freed.
+A Node never changes what it stands for: evaluation gives it data and lets go of its inputs, nothing
+else. Nothing here recurses along the graph, so that a chain of any depth can be built, walked and
+freed.
 """
 
 cimport cython
@@ -51,8 +52,9 @@ cdef void trace_ends() noexcept:
     TRACES -= 1
 
 
-# Nodes waiting to be freed. Dropping the last reference to the end of a chain drops the chain: each node that would be
-# freed from within another's deallocation is put here instead, and the outermost deallocation frees them one by one.
+# Nodes waiting to be freed. Dropping the last reference to the end of a chain drops the chain: each
+# node that would be freed from within another's deallocation is put here instead, and the outermost
+# deallocation frees them one by one.
 cdef PyObject** DOOMED = NULL
 cdef Py_ssize_t DOOMED_COUNT = 0
 cdef Py_ssize_t DOOMED_SPACE = 0

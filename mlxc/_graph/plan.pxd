@@ -30,7 +30,8 @@ cdef class Stored:
 cdef class Plan:
     cdef readonly list steps
     cdef list stored               # Stored: nodes that get data
-    cdef list made                 # (index, layout) of every node that has memory: to be kept if a step fails
+    # (index, layout) of every node that has memory: to be kept if a step fails
+    cdef list made
     cdef readonly int nslots
     cdef readonly int nleaves
     cdef readonly double work

@@ -1,8 +1,8 @@
 # cython: wraparound=True
 """Plans: the steps that evaluate a graph of a given structure, and their memory.
 
-A plan names memory by slots: first the leaves in the order the walk met them, then what steps produce. Running it is
-``_graph.evaluate``'s work; making it, ``_graph.schedule``'s.
+A plan names memory by slots: first the leaves in the order the walk met them, then what steps
+produce. Running it is ``_graph.evaluate``'s work; making it, ``_graph.schedule``'s.
 """
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
@@ -75,7 +75,8 @@ cdef Step kernel_step(Launcher launcher, str name, object params, list inputs, l
     step.views = <View*>zeroed(len(operands), sizeof(View))
     step.view_slots = <int*>zeroed(len(operands), sizeof(int))
     step.view_offsets = <Py_ssize_t*>zeroed(len(operands), sizeof(Py_ssize_t))
-    step.dims = <Py_ssize_t*>zeroed(sum([2 * len(operand[3]) for operand in operands]), sizeof(Py_ssize_t))
+    step.dims = <Py_ssize_t*>zeroed(sum([2 * len(operand[3]) for operand in operands]),
+                                    sizeof(Py_ssize_t))
     dims = step.dims
     sizes = []
     for k, (slot, offset, dtype, shape, strides) in enumerate(operands):
@@ -96,7 +97,8 @@ cdef Step kernel_step(Launcher launcher, str name, object params, list inputs, l
         step.view_offsets[k] = offset
         step.work += view.size
         sizes.append(view.size * view.itemsize)
-    set_outputs(step, [(operand[0], size) for operand, size in zip(outputs, sizes[len(inputs):])], [-1] * len(outputs))
+    set_outputs(step, [(operand[0], size) for operand, size in zip(outputs, sizes[len(inputs):])],
+                [-1] * len(outputs))
     return step
 
 

@@ -1,14 +1,19 @@
 # cython: wraparound=True
 """Programs: what the scheduler makes of a fused group and both back ends run.
 
-A program is an iteration space, values and outputs. Its values, in order, are tuples; an index stands for a value:
+A program is an iteration space, values and outputs. Its values, in order, are tuples; an index
+stands for a value:
 
-* ``("load", dtype, slot, offset, strides)``: a stream of memory; strides in bytes along the space, 0 where it repeats
-* ``("op", row, dtype, operands)``: an elementwise row on operands of a dtype; which dtype comes out the row says
+* ``("load", dtype, slot, offset, strides)``: a stream of memory; strides in bytes along the space,
+    0 where it repeats
+* ``("op", row, dtype, operands)``: an elementwise row on operands of a dtype; which dtype comes out
+    the row says
 * ``("cast", from, to, operand)``: conversion between dtypes
-* ``("reduce", row, dtype, operand)``: along the row (kind "rows") or the reduced axes (kind "reduce", last value)
+* ``("reduce", row, dtype, operand)``: along the row (kind "rows") or the reduced axes (kind
+    "reduce", last value)
 
-Dtypes are stored dtypes; the back end computes narrow ones in a wider type. Nothing here names a primitive or a device.
+Dtypes are stored dtypes; the back end computes narrow ones in a wider type. Nothing here names a
+primitive or a device.
 """
 
 
@@ -48,7 +53,8 @@ cdef class Program:
 
     def describe(self, list row_names):
         """The program as text, one value a line."""
-        lines = [f"program {self.kind} over {self.space}, row axes {self.row_axes}, reduced {self.reduced}"]
+        lines = [f"program {self.kind} over {self.space}, row axes {self.row_axes}, reduced "
+                 f"{self.reduced}"]
         for k, value in enumerate(self.values):
             if value[0] in ("op", "reduce"):
                 value = (value[0], row_names[value[1]], *value[2:])

@@ -1,12 +1,13 @@
 # cython: wraparound=True
 """The scheduler: which nodes run together, in what order, in whose memory.
 
-Grouping goes from consumers to producers. A node that only one group consumes, and whose values line up with that group's
-iteration space (or with its rows, or is a single value), joins the group: its values then never leave registers unless
-somebody else holds the node. That rule alone keeps the groups free of cycles: a path out of a group and back into it
-would have to leave through a node that something outside consumes, and such a node always ends a group. A reduction
-along trailing axes joins too, which makes the group a *row program* (softmax, norms, losses). Shapes are compared with
-axes of size 1 left out, so that ``keepdims`` and ``expand_dims`` cost nothing.
+Grouping goes from consumers to producers. A node that only one group consumes, and whose values
+line up with that group's iteration space (or with its rows, or is a single value), joins the group:
+its values then never leave registers unless somebody else holds the node. That rule alone keeps the
+groups free of cycles: a path out of a group and back into it would have to leave through a node
+that something outside consumes, and such a node always ends a group. A reduction along trailing
+axes joins too, which makes the group a *row program* (softmax, norms, losses). Shapes are compared
+with axes of size 1 left out, so that ``keepdims`` and ``expand_dims`` cost nothing.
 
 Movement is strides only: it is resolved against memory when a program loads it.
 """
@@ -14,7 +15,8 @@ Movement is strides only: it is resolved against memory when a program loads it.
 import os
 
 from mlxc._graph.bind cimport (
-    AS_STRIDED, ASTYPE, ATTACH, BROADCAST, ELEMENTWISE, KERNEL, MOVEMENT, PICK, REDUCTION, RESHAPE, SLICE, TRANSPOSE, VIEW,
+    AS_STRIDED, ASTYPE, ATTACH, BROADCAST, ELEMENTWISE, KERNEL, MOVEMENT, PICK, REDUCTION, RESHAPE,
+    SLICE, TRANSPOSE, VIEW,
     row_kind,
 )
 from mlxc._graph.dtypes cimport itemsize
@@ -35,7 +37,8 @@ FUSE = os.environ.get("MLXC_FUSE", "1") != "0"   # off: every node is a program 
 DEBUG = int(os.environ.get("MLXC_DEBUG", "0") or 0)
 
 LEAF, POINTWISE, ALIAS, REDUCE, MOVE, BIG, NAME = range(7)
-NOBODY, MEMORY = -1, -2   # in `wanted`: no consumer yet; consumers that read memory, or more than one group
+# in `wanted`: no consumer yet; consumers that read memory, or more than one group
+NOBODY, MEMORY = -1, -2
 
 
 def squeezed(shape):
@@ -61,7 +64,8 @@ def product(sizes):
 
 
 def repeats_trailing(shape, new_shape):
-    """Whether broadcasting only adds repetition behind the axes that hold values: then rows keep their order."""
+    """Whether broadcasting only adds repetition behind the axes that hold values: then rows keep
+    their order."""
     shape = (1,) * (len(new_shape) - len(shape)) + tuple(shape)
     stretched = [old == 1 and new != 1 for old, new in zip(shape, new_shape)]
     if True not in stretched:
@@ -82,6 +86,10 @@ class Group:
         self.reduced = None   # axes of the space, for a reduction that is not along rows
         self.loads = 0
 
+    def has_room(self):
+        """Whether another member fits a program."""
+        return len(self.members) < MAX_VALUES and self.loads < MAX_LOADS
+
     def takes(self, shape):
         """Whether values of a squeezed shape line up with the space, its rows, or are single."""
         if shape == self.space or not shape:
@@ -91,7 +99,8 @@ class Group:
         return bool(self.row_axes) and shape == self.space[: -self.row_axes]
 
     def takes_broadcast(self, shape):
-        """The same for values that the group repeats: they may also be the first to say what a row is."""
+        """The same for values that the group repeats: they may also be the first to say what a row
+        is."""
         if self.takes(shape):
             return True
         return (
@@ -137,7 +146,8 @@ class Planner:
             shape = node_shape_of_input(self.nodes[k])
             return ALIAS if all([shape[a] == 1 for a in node_params(self.nodes[k])[0]]) else REDUCE
         if op == BROADCAST:
-            return ALIAS if repeats_trailing(node_shape_of_input(self.nodes[k]), self.shapes[k]) else MOVE
+            return ALIAS if repeats_trailing(node_shape_of_input(self.nodes[k]),
+                                             self.shapes[k]) else MOVE
         if op == RESHAPE and FUSE:
             old = node_shape_of_input(self.nodes[k])
             return ALIAS if squeezed(old) == squeezed(self.shapes[k]) else MOVE
@@ -171,9 +181,10 @@ class Planner:
     def join_pointwise(self, k):
         group = self.wanted[k]
         shape = squeezed(self.shapes[k])
-        if FUSE and isinstance(group, Group) and len(group.members) < MAX_VALUES and group.loads < MAX_LOADS:
+        if FUSE and isinstance(group, Group) and group.has_room():
             if group.reduced is not None and k in self.stored:
-                return self.enter(k, Group(k, shape))   # such a program writes its reduction and nothing else
+                # such a program writes its reduction and nothing else
+                return self.enter(k, Group(k, shape))
             if group.takes(shape):
                 return self.enter(k, group)
             if group.takes_broadcast(shape):
@@ -222,7 +233,8 @@ class Planner:
 
     def all_full(self, group):
         """Whether every member spans the group's space, so that the space may become its rows."""
-        return all(squeezed(self.shapes[m]) == group.space or not squeezed(self.shapes[m]) for m in group.members)
+        return all(squeezed(self.shapes[m]) == group.space or not squeezed(self.shapes[m])
+                   for m in group.members)
 
     # ---- memory
 
@@ -241,15 +253,18 @@ class Planner:
         return slot
 
     def locate(self, k):
-        """Where node k lies in memory, resolving movement against its source (a loop, not a recursion)."""
+        """Where node k lies in memory, resolving movement against its source (a loop, not a
+        recursion)."""
         chain = []
         while self.layouts[k] is None:
             if self.kinds[k] not in (ALIAS, MOVE):
-                raise RuntimeError(f"[eval] {ROW_NAMES[node_op(self.nodes[k])]} is read before it is computed")
+                raise RuntimeError(f"[eval] {ROW_NAMES[node_op(self.nodes[k])]} is read before it "
+                                   f"is computed")
             source = self.inputs[k][0]
             if self.kinds[source] == NAME:   # output i of attach is operand first + i
                 first = node_params(self.nodes[source])[0].first
-                self.layouts[k] = self.locate(self.inputs[source][first + node_params(self.nodes[k])[0]])
+                self.layouts[k] = self.locate(self.inputs[source][first
+                                                                  + node_params(self.nodes[k])[0]])
                 break
             chain.append(k)
             k = source
@@ -260,7 +275,8 @@ class Planner:
         return layout
 
     def move(self, k, layout):
-        """The layout of a movement node whose source has a layout; copies only where strides cannot say it."""
+        """The layout of a movement node whose source has a layout; copies only where strides cannot
+        say it."""
         node = self.nodes[k]
         op = node_op(node)
         slot, offset, shape, strides = layout
@@ -294,7 +310,8 @@ class Planner:
             old = size_of_dtype(source)
             if old == item:
                 return slot, offset, new_shape, strides
-            if shape[-1] != 1 and strides[-1] != old or any([s % item for s in strides[:-1]]) or offset % item:
+            aligned = offset % item == 0 and all([s % item == 0 for s in strides[:-1]])
+            if not aligned or (shape[-1] != 1 and strides[-1] != old):
                 slot, offset, shape, strides = self.copy(layout, source)
             return slot, offset, new_shape, strides[:-1] + (item,)
         raise RuntimeError(f"[eval] no layout rule for {ROW_NAMES[op]}")
@@ -333,7 +350,8 @@ class Planner:
         self.step_reads.append([value[2] for value in program.values if value[0] == "load"] + slots)
 
     def emit(self):
-        """Steps in the order of the groups' roots, which is an order in which everything is ready."""
+        """Steps in the order of the groups' roots, which is an order in which everything is ready.
+        """
         for k, kind in enumerate(self.kinds):
             if kind == LEAF:
                 slot = self.new_slot(0)
@@ -377,7 +395,8 @@ class Planner:
         self.step_reads.append([operand[0] for operand in operands + outputs])
 
     def picks_of(self, k):
-        """Outputs of a bundle in order: the index of each pick in the walk, or (shape, dtype) of a dead one."""
+        """Outputs of a bundle in order: the index of each pick in the walk, or (shape, dtype) of a
+        dead one."""
         node = self.nodes[k]
         index = {id(other): position for position, other in enumerate(self.nodes)}
         alive = bundle_outputs(node)
@@ -447,34 +466,38 @@ class Planner:
         strides = dense_strides(shape, item)
         if group.reduced is not None and self.kinds[m] == REDUCE:
             kept = iter(strides)
-            strides = tuple([0 if axis in group.reduced else next(kept) for axis in range(len(group.space))])
+            strides = tuple([0 if axis in group.reduced else next(kept)
+                             for axis in range(len(group.space))])
         else:
             strides += (0,) * (len(group.space) - len(strides))
         program.outputs.append((value, node_dtype(self.nodes[m]), slot, strides))
         return slot
 
     def donor(self, program, group, m, value, taken):
-        """The slot whose memory output m may take over: dense, of its size, read for the last time before m is written.
+        """The slot whose memory output m may take over: dense, of its size, read for the last time
+        before m is written.
 
         Whether it is indeed the last use is known when all steps stand; `settle` drops the others.
         """
         if group.reduced is not None or squeezed(self.shapes[m]) != group.space or not group.space:
             return -1
-        dtype = node_dtype(self.nodes[m])
-        wanted = dense_strides(group.space, size_of_dtype(dtype))
+        item = itemsize_of(self.nodes[m])
+        nbytes = product(group.space) * item
+        wanted = dense_strides(group.space, item)
         last = last_uses(program)
         for k, entry in enumerate(program.values):
             if entry[0] != "load" or entry[2] in taken:
                 continue
             _, source, slot, offset, strides = entry
             loads = [v for v in program.values if v[0] == "load" and v[2] == slot]
-            if len(loads) == 1 and offset == 0 and strides == wanted and size_of_dtype(source) == size_of_dtype(dtype) \
-                    and last[k] <= value and self.may_donate(slot, product(group.space) * size_of_dtype(dtype)):
+            fits = offset == 0 and strides == wanted and size_of_dtype(source) == item
+            if fits and len(loads) == 1 and last[k] <= value and self.may_donate(slot, nbytes):
                 return slot
         return -1
 
     def may_donate(self, slot, nbytes):
-        """Whether a slot's memory may be written to: a leaf's if nobody else holds it, a step's if all of it is read."""
+        """Whether a slot's memory may be written to: a leaf's if nobody else holds it, a step's if
+        all of it is read."""
         if slot in self.leaf_of_slot:
             return self.leaf_of_slot[slot] in self.donatable
         return self.slot_bytes[slot] == nbytes
@@ -554,7 +577,8 @@ cdef bint is_bundle(Node node):
 
 cdef list bundle_outputs(Node node):
     """The picks of a bundle; None for one that has died."""
-    return [None if node.outputs[k] == NULL else <Node>node.outputs[k] for k in range(node.noutputs)]
+    return [None if node.outputs[k] == NULL else <Node>node.outputs[k]
+            for k in range(node.noutputs)]
 
 
 cdef int squeezed_position(tuple shape, int axis):
@@ -635,6 +659,7 @@ cdef Plan make_plan(list nodes, set stored, set donatable, Backend backend):
         entry.index = k
         entry.slot, entry.offset, _, entry.strides = planner.layouts[k]
         plan.stored.append(entry)
-    plan.made = [(k, layout) for k, layout in enumerate(planner.layouts) if layout and planner.kinds[k] != LEAF]
+    plan.made = [(k, layout) for k,
+                 layout in enumerate(planner.layouts) if layout and planner.kinds[k] != LEAF]
     plan.work = sum([(<Step>step).work for step in plan.steps])
     return plan

@@ -8,10 +8,10 @@ queries: the softmax needs no horizontal sums, and keys and values are read as t
 Masked scores are the least float, not -inf, so that a query that sees nothing averages all values.
 """
 
-from mlxc._kernels.attend cimport ADDITIVE, BOOLEAN, KEYS, UNIT, UNMASKED, Attend
+from mlxc._kernels.attend cimport BOOLEAN, KEYS, UNIT, UNMASKED, Attend
 from mlxc._kernels.mathematics cimport INFINITY, exp_f32
 from mlxc._kernels.tile cimport (
-    F32, LANES, at, dot, narrow_row, put, row_product, tile_product, widen_row,
+    F32, LANES, dot, narrow_row, row_product, tile_product, widen_row,
 )
 from mlxc._kernels.types cimport f32
 

@@ -51,7 +51,7 @@ cdef struct PackedProduct:
     int form                 # of x and out
     int itemsize
     char* prepared           # x as the kernels want it
-    Py_ssize_t prepared_item # bytes
+    Py_ssize_t prepared_item  # bytes
     Py_ssize_t units         # an item
     char* scratch
-    Py_ssize_t scratch_bytes # a worker
+    Py_ssize_t scratch_bytes  # a worker

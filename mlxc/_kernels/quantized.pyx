@@ -347,16 +347,20 @@ cdef void prepare_few(PackedProduct* g, Py_ssize_t item) noexcept nogil:
         row = out + r * (g.k + g.groups)
         x = g.x + (item * g.m + r) * g.k * g.itemsize
         for i in range(g.groups):
-            widen_row(row + i * g.packing.group, x + i * g.packing.group * g.itemsize, g.itemsize,
-                g.packing.group, g.form)
+            widen_row(
+                row + i * g.packing.group, x + i * g.packing.group * g.itemsize, g.itemsize,
+                g.packing.group, g.form
+            )
             total = <f32>0.0
             for j in range(g.packing.group):
                 total = total + row[i * g.packing.group + j]
             row[g.k + i] = total
         if by_words(&g.packing):
             for i in range(g.k):
-                widen_row(row + i, x + in_order(&g.packing, i, g.k) * g.itemsize, g.itemsize, 1,
-                    g.form)
+                widen_row(
+                    row + i, x + in_order(&g.packing, i, g.k) * g.itemsize, g.itemsize, 1,
+                    g.form
+                )
 
 
 cdef void prepare_panels(PackedProduct* g, Py_ssize_t item, Py_ssize_t panel) noexcept nogil:
@@ -371,8 +375,10 @@ cdef void prepare_panels(PackedProduct* g, Py_ssize_t item, Py_ssize_t panel) no
         n = min(<Py_ssize_t>DEPTH, g.k - first)
         for i in range(n):
             place = first + in_order(&g.packing, i, n)
-            widen_row(out + (first + i) * cols, x + place * g.itemsize, g.k * g.itemsize, count,
-                g.form)
+            widen_row(
+                out + (first + i) * cols, x + place * g.itemsize, g.k * g.itemsize, count,
+                g.form
+            )
             for c in range(count, cols):
                 out[(first + i) * cols + c] = <f32>0.0
         first += n
@@ -383,8 +389,10 @@ cdef void packed_prepare(void* arg, Py_ssize_t chunk, int worker) noexcept nogil
     cdef PackedProduct* g = <PackedProduct*>arg
     cdef Py_ssize_t panels = (g.m + PANEL - 1) // PANEL
     if not g.by_rows:
-        widen_row(<f32*>g.prepared + chunk * g.k, g.x + chunk * g.k * g.itemsize, g.itemsize, g.k,
-            g.form)
+        widen_row(
+            <f32*>g.prepared + chunk * g.k, g.x + chunk * g.k * g.itemsize, g.itemsize, g.k,
+            g.form
+        )
     elif g.m <= FEW:
         prepare_few(g, chunk)
     else:
@@ -465,8 +473,10 @@ cdef void multiply_many(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexce
     m1 = min(m0 + BLOCK, g.m)
     rows = min(<Py_ssize_t>ROWS, g.n - first_row)
     for i in range(rows):
-        load_scales(g, w_item, first_row + i, 0, g.groups, scales + i * scale_step,
-            biases + i * scale_step)
+        load_scales(
+            g, w_item, first_row + i, 0, g.groups, scales + i * scale_step,
+            biases + i * scale_step
+        )
     panel = m0 // PANEL
     last = (m1 + PANEL - 1) // PANEL
     first = 0
@@ -478,8 +488,10 @@ cdef void multiply_many(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexce
         for c in range(panel, last):
             cols = padded(min(<Py_ssize_t>PANEL, g.m - c * PANEL))
             x = <const f32*>(g.prepared + x_item * g.prepared_item) + c * PANEL * g.k + first * cols
-            tile_product(sums + (c - panel) * ROWS * PANEL, PANEL, tile, DEPTH, 1, x, cols, rows,
-                cols, n, first > 0)
+            tile_product(
+                sums + (c - panel) * ROWS * PANEL, PANEL, tile, DEPTH, 1, x, cols, rows,
+                cols, n, first > 0
+            )
         first += n
     for c in range(m0, m1):
         for i in range(rows):
@@ -509,8 +521,10 @@ cdef void multiply_columns(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noe
     while first < g.k:
         n = min(<Py_ssize_t>ROWS, g.k - first)
         for i in range(n):
-            load_scales(g, w_item, first + i, col // g.packing.group, cols // g.packing.group,
-                scales, biases)
+            load_scales(
+                g, w_item, first + i, col // g.packing.group, cols // g.packing.group,
+                scales, biases
+            )
             codes = codes_of(g, w_item, first + i) + col * g.packing.bits // 8
             decode(&g.packing, codes, scales, biases, 0, cols, tile + i * DEPTH)
             for j in range(cols, wide):

@@ -102,9 +102,9 @@ cdef inline void six_rows(
     cdef Vector c30 = ZERO, c31 = ZERO
     cdef Vector c40 = ZERO, c41 = ZERO
     cdef Vector c50 = ZERO, c51 = ZERO
-    cdef Py_ssize_t p
+    cdef Py_ssize_t _
     cdef f32 x
-    for p in range(k):
+    for _ in range(k):
         b0 = at(b)
         b1 = at(b + LANES)
         x = a[0]

@@ -432,6 +432,16 @@ def _triangular_samples(mx, rng):
     ]
 
 
+def _with(samples, **params):
+    """The same operands with parameters."""
+    return lambda mx, rng: [(operands, params) for operands, _ in samples(mx, rng)]
+
+
+def _positive_samples(mx, rng):
+    a = _matrices(mx, rng, (2, 4, 4))
+    return [((a @ _t(mx, a),), {})]
+
+
 def _kernel(name, doc, **rules):
     return Kernel(name, doc=doc, no_kernel=_NO_METAL, **rules)
 
@@ -465,6 +475,7 @@ ROWS = register(
             vjp=_cholesky_vjp,
             jvp=_cholesky_jvp,
             vmap=_by_name("cholesky"),
+            samples=_with(_positive_samples, upper=False),
         ),
         _kernel(
             "qr",
@@ -485,6 +496,7 @@ ROWS = register(
             vjp=_svd_vjp,
             jvp=_svd_jvp,
             vmap=_by_name("svd"),
+            samples=_with(_square_samples, compute_uv=True),
         ),
         _kernel(
             "eigh",
@@ -495,6 +507,7 @@ ROWS = register(
             vjp=_eigh_vjp,
             jvp=_eigh_jvp,
             vmap=_by_name("eigh"),
+            samples=_with(_positive_samples, UPLO="L"),
         ),
         _kernel(
             "eig",
@@ -503,6 +516,7 @@ ROWS = register(
             outputs=lambda vectors: 2 if vectors else 1,
             infer=_eig_infer,
             vmap=_eig_vmap,
+            samples=_with(_square_samples, vectors=True),
             vjp=NO_GRADIENT(
                 "the eigenvectors of a general matrix are not unique; eigh is differentiable"
             ),
@@ -513,6 +527,7 @@ ROWS = register(
             outputs=3,
             infer=_lu_infer,
             vmap=_by_name("_lu"),
+            samples=_any_samples,
             vjp=NO_GRADIENT(
                 "pivoting is discontinuous; solve, det, slogdet and inv are differentiable"
             ),

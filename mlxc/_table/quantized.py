@@ -250,6 +250,36 @@ def _gather_jvp(mx, tangents, outs, x, w, scales, *rest, transpose, group_size, 
     return (out,)
 
 
+def _normal(mx, rng, *shape):
+    return mx.array(rng.standard_normal(shape).astype("float32"))
+
+
+_SETTINGS = dict(group_size=32, bits=4, mode="affine")
+
+
+def _quantize_samples(mx, rng):
+    return [((_normal(mx, rng, 3, 64),), _SETTINGS | dict(has_global=False))]
+
+
+def _dequantize_samples(mx, rng):
+    packed = mx.quantize(_normal(mx, rng, 3, 64), 32, 4)
+    return [(tuple(packed), _SETTINGS | dict(dtype="float32", has_global=False))]
+
+
+def _matmul_samples(mx, rng):
+    packed = mx.quantize(_normal(mx, rng, 5, 64), 32, 4)
+    return [
+        ((_normal(mx, rng, 2, n), *packed), _SETTINGS | dict(transpose=transpose))
+        for n, transpose in ((64, True), (5, False))
+    ]
+
+
+def _gather_samples(mx, rng):
+    packed = mx.quantize(_normal(mx, rng, 3, 5, 64), 32, 4)
+    lhs, rhs = (mx.array(i).astype(mx.uint32) for i in ([0, 1, 1], [2, 0, 2]))
+    return [((_normal(mx, rng, 2, 4, 64), *packed, lhs, rhs), _SETTINGS | dict(transpose=True))]
+
+
 ROWS = register(
     "quantized",
     [
@@ -261,6 +291,7 @@ ROWS = register(
             infer=_quantize_infer,
             vjp=_CODES,
             vmap=_quantize_vmap,
+            samples=_quantize_samples,
             contiguous=True,
             no_kernel=_NO_METAL,
         ),
@@ -272,6 +303,7 @@ ROWS = register(
             vjp=_dequantize_vjp,
             jvp=_dequantize_jvp,
             vmap=_dequantize_vmap,
+            samples=_dequantize_samples,
             contiguous=True,
             no_kernel=_NO_METAL,
         ),
@@ -281,6 +313,7 @@ ROWS = register(
             infer=lambda shapes, dtypes: [(tuple(shapes[0]), "uint8")],
             vjp=_CODES,
             vmap=lambda mx, batched, x: (mx.to_fp8(x),),
+            samples=lambda mx, rng: [((_normal(mx, rng, 3, 7),), {})],
             contiguous=True,
             no_kernel=_NO_METAL,
         ),
@@ -292,6 +325,7 @@ ROWS = register(
             vjp=_matmul_vjp,
             jvp=_matmul_jvp,
             vmap=_matmul_vmap,
+            samples=_matmul_samples,
             contiguous=True,
             no_kernel=_NO_METAL,
         ),
@@ -302,6 +336,7 @@ ROWS = register(
             infer=_gather_infer,
             vjp=_gather_vjp,
             jvp=_gather_jvp,
+            samples=_gather_samples,
             contiguous=True,
             no_kernel=_NO_METAL,
         ),

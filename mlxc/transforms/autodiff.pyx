@@ -18,7 +18,8 @@ cdef int accumulate(object mx, list sums, Py_ssize_t at, object value) except -1
     return 0
 
 
-cdef int accumulate_pick(object mx, list sums, Py_ssize_t at, Node bundle, int index, object value) except -1:
+cdef int accumulate_pick(object mx, list sums, Py_ssize_t at, Node bundle, int index,
+                         object value) except -1:
     """The cotangents of a bundle are a list, one an output."""
     if sums[at] is None:
         sums[at] = [None] * bundle.noutputs
@@ -30,7 +31,8 @@ cdef int accumulate_pick(object mx, list sums, Py_ssize_t at, Node bundle, int i
 
 
 def pull_back(mx, list outputs, list inputs, list cotangents):
-    """Cotangents of the inputs (placeholders) given those of the outputs; None where nothing depends on an input."""
+    """Cotangents of the inputs (placeholders) given those of the outputs; None where nothing
+    depends on an input."""
     cdef Trace trace = trace_back(nodes_of(outputs), nodes_of(inputs))
     cdef list sums = [None] * len(trace.position)
     cdef Py_ssize_t offset = len(trace.inputs)

@@ -1,8 +1,8 @@
 # cython: wraparound=True
 """Recipes: a traced graph that can be made again over other inputs, without running the function.
 
-Making a node from a recipe asks no rule and checks nothing: shapes and dtypes are those of the trace. Common
-subexpressions are made once; what no output needs is not in the trace.
+Making a node from a recipe asks no rule and checks nothing: shapes and dtypes are those of the
+trace. Common subexpressions are made once; what no output needs is not in the trace.
 """
 
 from cpython.mem cimport PyMem_Malloc
@@ -14,7 +14,8 @@ from mlxc.transforms.tracing cimport Trace, trace_back
 
 
 cdef class Recipe:
-    """Nodes in order; operands as positions (inputs first) or as nodes that do not depend on the inputs."""
+    """Nodes in order; operands as positions (inputs first) or as nodes that do not depend on the
+    inputs."""
 
     cdef list templates      # traced Nodes: what each new node looks like
     cdef list operands       # for each, a tuple of int positions or Nodes
@@ -72,7 +73,8 @@ cdef class Recipe:
             set_inputs(node, len(operands))
             for i in range(node.nin):
                 operand = operands[i]
-                put_input(node, i, <Node>made[<int>operand] if type(operand) is int else <Node>operand)
+                put_input(node, i, <Node>made[<int>operand] if type(operand) is int
+                          else <Node>operand)
             if template.flags & BUNDLE:
                 make_bundle(node, template.noutputs)
             elif node.nin == 1 and (<Node>node.inputs[0]).flags & BUNDLE:
@@ -83,7 +85,8 @@ cdef class Recipe:
 
 
 cdef object typed(object params):
-    """Parameters that compare equal only if their types do: 1, 1.0 and True are different constants."""
+    """Parameters that compare equal only if their types do: 1, 1.0 and True are different
+    constants."""
     if isinstance(params, tuple):
         return tuple([typed(p) for p in params])
     return type(params), params

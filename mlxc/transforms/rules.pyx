@@ -1,8 +1,9 @@
 # cython: wraparound=True
 """Applying the rows' rules: vector-Jacobian and Jacobian-vector products of one node.
 
-``pull`` gives cotangents for a node's inputs, ``push`` the tangent of its output. Elementwise rows say one factor an
-operand, from which both follow; other kinds say their rules. A row without a rule raises, naming the reason it gives.
+``pull`` gives cotangents for a node's inputs, ``push`` the tangent of its output. Elementwise rows
+say one factor an operand, from which both follow; other kinds say their rules. A row without a rule
+raises, naming the reason it gives.
 """
 
 from mlxc._graph.array cimport array, wrap
@@ -13,7 +14,8 @@ from mlxc._graph import DTYPES
 from mlxc._graph.bind import ROWS
 from mlxc._table.rows import NoGradient
 
-INEXACT = tuple([fact.kind in "fc" for fact in __import__("mlxc._table.dtypes", fromlist=["DTYPES"]).DTYPES])
+INEXACT = tuple([fact.kind in "fc"
+                 for fact in __import__("mlxc._table.dtypes", fromlist=["DTYPES"]).DTYPES])
 
 
 class GradientError(ValueError):
@@ -31,7 +33,8 @@ cdef dict keywords(object row, Node node):
 
 cdef object refuse(object row, Node node, object rule):
     raise GradientError(
-        f"[grad] {row.name} of {', '.join([str(x.shape) for x in operands(node)])} has no derivative: {rule.reason}"
+        f"[grad] {row.name} of {', '.join([str(x.shape) for x in operands(node)])} has no "
+        f"derivative: {rule.reason}"
     )
 
 
@@ -112,7 +115,8 @@ cdef Node pick_of(Node bundle, int k):
 
 
 cdef object push(object mx, Node node, list tangents):
-    """The tangent of a node's output (a list for a bundle), given its inputs' tangents; None for zero."""
+    """The tangent of a node's output (a list for a bundle), given its inputs' tangents; None for
+    zero."""
     row = ROWS[node.op]
     kind = row_kind[node.op]
     xs = operands(node)
@@ -129,13 +133,17 @@ cdef object push(object mx, Node node, list tangents):
     if row.jvp is not None:
         if isinstance(row.jvp, NoGradient):
             refuse(row, node, row.jvp)
-        result = row.jvp(mx, tuple(tangents), tuple(bundle_outputs(mx, node)), *xs, **keywords(row, node))
-        return list(result) if node.flags & BUNDLE else (result[0] if isinstance(result, (tuple, list)) else result)
+        result = row.jvp(mx, tuple(tangents), tuple(bundle_outputs(mx, node)), *xs,
+                         **keywords(row, node))
+        if node.flags & BUNDLE:
+            return list(result)
+        return result[0] if isinstance(result, (tuple, list)) else result
     return push_linear(mx, row, node, tangents, xs)
 
 
 cdef object push_linear(object mx, object row, Node node, list tangents, list xs):
-    """Outputs linear in every operand taken alone: one application an operand with a tangent, summed."""
+    """Outputs linear in every operand taken alone: one application an operand with a tangent,
+    summed."""
     total = None
     for k, tangent in enumerate(tangents):
         if tangent is None:

@@ -1,14 +1,16 @@
 # cython: wraparound=True
 """Traces: the part of the graph that depends on a function's inputs.
 
-A transform runs the function on placeholders and then walks the graph it made. A placeholder is a node of its own, so
-that transforms nest: to the outer one, the placeholder of the inner one is an operation like any other.
+A transform runs the function on placeholders and then walks the graph it made. A placeholder is a
+node of its own, so that transforms nest: to the outer one, the placeholder of the inner one is an
+operation like any other.
 """
 
 from mlxc._graph.array cimport array, wrap
 from mlxc._graph.bind cimport RESHAPE
 from mlxc._graph.node cimport (
-    ABSTRACT, BUNDLE, EVALUATED, PLACEHOLDER, TRACED, Node, new_node, next_epoch, put_input, set_inputs, shape_tuple,
+    ABSTRACT, BUNDLE, EVALUATED, PLACEHOLDER, TRACED, Node, new_node, next_epoch, put_input,
+    set_inputs, shape_tuple,
     trace_begins, trace_ends,
 )
 
@@ -56,7 +58,8 @@ cdef Node abstract_placeholder(int dtype, tuple shape):
 
 
 cdef Trace trace_back(list outputs, list inputs):
-    """Walk from outputs towards inputs; only nodes that depend on an input stay. A loop with its own stack."""
+    """Walk from outputs towards inputs; only nodes that depend on an input stay. A loop with its
+    own stack."""
     cdef Trace trace = Trace.__new__(Trace)
     cdef unsigned long long epoch = next_epoch()
     cdef Node node, source

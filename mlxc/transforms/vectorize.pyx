@@ -10,7 +10,8 @@ from mlxc._graph.bind import ROWS
 
 
 cdef object aligned(object mx, object value, int rank):
-    """A batched value with axes of size 1 behind the batch, so that it broadcasts beside values of a rank."""
+    """A batched value with axes of size 1 behind the batch, so that it broadcasts beside values of
+    a rank."""
     missing = rank - (value.ndim - 1)
     if missing <= 0:
         return value
@@ -51,8 +52,9 @@ cdef object one_by_one(object mx, object row, Node node, list values, list batch
 
 
 def replay_batched(mx, list outputs, list inputs, list values):
-    """Outputs for batched values of the inputs (placeholders); inputs whose value is not batched are given as None
-    in ``values`` and stand for themselves. Returns (array, whether it is batched) pairs."""
+    """Outputs for batched values of the inputs (placeholders); inputs whose value is not batched
+    are given as None in ``values`` and stand for themselves. Returns (array, whether it is batched)
+    pairs."""
     cdef array x
     cdef Trace trace = trace_back([x.node for x in outputs], [x.node for x in inputs])
     cdef list known = list(values) + [None] * len(trace.nodes)

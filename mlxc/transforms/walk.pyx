@@ -11,8 +11,9 @@ cdef list NAMES = [row.name for row in load_rows()]
 
 
 class Step:
-    """One node: ``name`` of its row (None: a value), ``params``, ``dtype`` name, ``shape``, positions of its
-    ``operands``; a value has its ``array``. Of a primitive with several outputs, ``pick`` nodes follow."""
+    """One node: ``name`` of its row (None: a value), ``params``, ``dtype`` name, ``shape``,
+    positions of its ``operands``; a value has its ``array``. Of a primitive with several outputs,
+    ``pick`` nodes follow."""
 
     __slots__ = ("array", "dtype", "name", "operands", "params", "shape")
 
@@ -28,8 +29,9 @@ class Step:
 def walk(list outputs, list inputs, bint traced_only):
     """The steps from inputs to outputs, operands first, and the positions of the outputs.
 
-    The first steps are the inputs. A walk stops at evaluated nodes; under traced_only instead at those that depend on
-    no input of a trace, which then are values. A loop with its own stack: graphs are deep.
+    The first steps are the inputs. A walk stops at evaluated nodes; under traced_only instead at
+    those that depend on no input of a trace, which then are values. A loop with its own stack:
+    graphs are deep.
     """
     cdef unsigned long long epoch = next_epoch()
     cdef Node node, source
@@ -40,7 +42,8 @@ def walk(list outputs, list inputs, bint traced_only):
     for x in inputs:
         x.node.epoch = epoch
         position[id(x.node)] = len(steps)
-        steps.append(Step(None, (), DTYPE_OBJECTS[x.node.dtype].name, shape_tuple(x.node), (), None))
+        steps.append(Step(None, (), DTYPE_OBJECTS[x.node.dtype].name, shape_tuple(x.node), (),
+                          None))
     for x in outputs:
         if x.node.epoch != epoch:
             x.node.epoch = epoch
@@ -60,10 +63,13 @@ def walk(list outputs, list inputs, bint traced_only):
                     stack.append(source)
                 continue
             stack.pop()
-            operands = () if value else tuple([position[id(<Node>node.inputs[k])] for k in range(node.nin)])
+            operands = () if value else tuple([position[id(<Node>node.inputs[k])]
+                                               for k in range(node.nin)])
             position[id(node)] = len(steps)
             steps.append(Step(
-                None if value else NAMES[node.op], () if value or node.params is None else node.params,
-                DTYPE_OBJECTS[node.dtype].name, shape_tuple(node), operands, wrap(node) if value else None,
+                None if value else NAMES[node.op],
+                () if value or node.params is None else node.params,
+                DTYPE_OBJECTS[node.dtype].name, shape_tuple(node), operands,
+                wrap(node) if value else None,
             ))
     return steps, [position[id(x.node)] for x in outputs]

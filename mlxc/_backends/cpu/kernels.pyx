@@ -1,6 +1,7 @@
 """The loops of the instruction set in use, by name.
 
-The best set this processor has is chosen at import; ``MLXC_CPU_ISA`` (v2, v3, v4) overrides the choice.
+The best set this processor has is chosen at import; ``MLXC_CPU_ISA`` (v2, v3, v4) overrides the
+choice.
 """
 
 import importlib
@@ -13,7 +14,8 @@ cdef extern from *:
     static int mlxc_isa_level(void) {
         __builtin_cpu_init();
         if (!__builtin_cpu_supports("sse4.2") || !__builtin_cpu_supports("popcnt")) return 1;
-        if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi2"))
+        if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")
+            || !__builtin_cpu_supports("bmi2"))
             return 2;
         if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw")
             || !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl")
@@ -33,7 +35,8 @@ def supported_isas():
     if level == 0:
         return ["arm64"]
     if level == 1:
-        raise ImportError("[mlxc] this processor lacks SSE4.2 and POPCNT; x86-64-v2 is the least that mlxc runs on")
+        raise ImportError("[mlxc] this processor lacks SSE4.2 and POPCNT; x86-64-v2 is the least "
+                          "that mlxc runs on")
     return [f"v{k}" for k in range(level, 1, -1)]
 
 
@@ -48,7 +51,8 @@ def choose_isa():
     possible = [isa for isa in supported_isas() if built_modules(isa)]
     wanted = os.environ.get("MLXC_CPU_ISA", "")
     if wanted and wanted not in possible:
-        raise ImportError(f"[mlxc] MLXC_CPU_ISA={wanted}; one of {', '.join(possible)} would run here")
+        raise ImportError(f"[mlxc] MLXC_CPU_ISA={wanted}; one of {', '.join(possible)} would run "
+                          f"here")
     if not possible:
         raise ImportError("[mlxc] no kernels were built for this processor; build mlxc on it")
     return wanted or possible[0]

@@ -10,7 +10,9 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.string cimport memcpy, memset
 
 from mlxc._backends.cpu.kernels cimport kernel, kernel_or_null
-from mlxc._backends.cpu.tiles cimport MAX_REGISTERS, STACK_SCRATCH, TileCode, Tiles, prepare, run_tile
+from mlxc._backends.cpu.tiles cimport (
+    MAX_REGISTERS, STACK_SCRATCH, TileCode, Tiles, prepare, run_tile,
+)
 from mlxc._graph.dtypes cimport itemsize
 from mlxc._graph.evaluate cimport set_backend
 from mlxc._graph.program cimport Backend, Executable, Program
@@ -76,7 +78,8 @@ cdef class MapProgram(Executable):
         job.column_tiles = self.column_tiles
         job.slots = slots
         job.scratch = NULL
-        job.chunks = min(count, max(1, min(<Py_ssize_t>MAX_CHUNKS, <Py_ssize_t>(self.work / CHUNK_WORK))))
+        job.chunks = min(<Py_ssize_t>MAX_CHUNKS, <Py_ssize_t>(self.work / CHUNK_WORK))
+        job.chunks = min(count, max(<Py_ssize_t>1, job.chunks))
         workers = thread_count() if job.chunks > 1 else 1
         if self.code.scratch > STACK_SCRATCH:
             job.scratch = scratch_alloc(self.code.scratch * workers)
@@ -151,9 +154,9 @@ cdef struct ReduceJob:
 cdef class ReduceProgram(Executable):
     """Kind "reduce": the value of each tile is folded into accumulators of a wider type.
 
-    Kept dimensions are outermost. If the innermost dimension is reduced, rows are folded (``fold``); if it is kept,
-    tiles are added up column by column (``add``). A long reduction is cut into parts of fixed size, whose results are
-    combined in order.
+    Kept dimensions are outermost. If the innermost dimension is reduced, rows are folded
+    (``fold``); if it is kept, tiles are added up column by column (``add``). A long reduction is
+    cut into parts of fixed size, whose results are combined in order.
     """
 
     cdef Tiles tiles
@@ -181,7 +184,8 @@ cdef class ReduceProgram(Executable):
     def set_identity(self, row, wide):
         import numpy
 
-        names = {"b8": "uint8", "i32": "int32", "u32": "uint32", "i64": "int64", "u64": "uint64", "f32": "float32",
+        names = {"b8": "uint8", "i32": "int32", "u32": "uint32", "i64": "int64", "u64": "uint64",
+                 "f32": "float32",
                  "f64": "float64", "c64": "complex64"}
         dtype = numpy.dtype(names[wide])
         if row.identity is None:
@@ -202,7 +206,8 @@ cdef class ReduceProgram(Executable):
         pool = reduced if self.r.by_rows else kept
         while axes and axes[-1] in pool:
             inner.insert(0, axes.pop())
-        while True:   # columns must be walked with one stride: what does not merge into them joins the rows
+        # columns must be walked with one stride: what does not merge into them joins the rows
+        while True:
             outer = [a for a in kept if a not in inner] + [a for a in reduced if a not in inner]
             lowering = Lowering(program, outer, inner, fold=False)
             if len(lowering.within) <= 1:
@@ -276,16 +281,20 @@ cdef void run_reduction(void* argument, Py_ssize_t chunk, int worker) noexcept n
     cdef Py_ssize_t column_tile = chunk % program.column_jobs
     cdef Py_ssize_t part = chunk // program.column_jobs % program.parts
     cdef Py_ssize_t kept = chunk // program.column_jobs // program.parts
-    cdef char* scratch = <char*>((<size_t>(job.scratch + worker * (tiles.scratch + 64)) + 63) & ~<size_t>63)
-    cdef char* into = job.partial + (part * program.kept + kept) * program.width * program.accumulator
+    cdef char* scratch = <char*>((<size_t>(job.scratch + worker * (tiles.scratch + 64))
+                                  + 63) & ~<size_t>63)
+    cdef char* into = job.partial + (part * program.kept
+                                     + kept) * program.width * program.accumulator
     prepare(tiles, job.slots, regs, scratch)
     if program.by_rows:
         fold_rows(program, tiles, job.slots, regs, kept, part, into)
     else:
-        add_columns(program, tiles, job.slots, regs, kept, part, column_tile * tiles.tile_columns, into)
+        add_columns(program, tiles, job.slots, regs, kept, part, column_tile * tiles.tile_columns,
+                    into)
 
 
-cdef void fold_rows(Reduction* program, TileCode* tiles, char** slots, char** regs, Py_ssize_t kept, Py_ssize_t part,
+cdef void fold_rows(Reduction* program, TileCode* tiles, char** slots, char** regs, Py_ssize_t kept,
+                    Py_ssize_t part,
                     char* into) noexcept nogil:
     """All tiles of a part, each to one value, combined in order."""
     cdef Py_ssize_t row, rows, column, columns, low, high, first, last
@@ -316,7 +325,8 @@ cdef void fold_rows(Reduction* program, TileCode* tiles, char** slots, char** re
         row += rows
 
 
-cdef void add_columns(Reduction* program, TileCode* tiles, char** slots, char** regs, Py_ssize_t kept, Py_ssize_t part,
+cdef void add_columns(Reduction* program, TileCode* tiles, char** slots, char** regs,
+                      Py_ssize_t kept, Py_ssize_t part,
                       Py_ssize_t column, char* into) noexcept nogil:
     """All rows of a part into one tile of columns."""
     cdef Py_ssize_t low = program.reduced * part // program.parts

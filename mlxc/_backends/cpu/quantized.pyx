@@ -31,8 +31,10 @@ cdef dequantize_fn DEQUANTIZE = <dequantize_fn>kernel("dequantize_row")
 cdef fp8_fn TO_FP8 = <fp8_fn>kernel("to_fp8_row")
 cdef job_fn PREPARE = <job_fn>kernel("packed_prepare")
 cdef job_fn UNIT = <job_fn>kernel("packed_unit")
-cdef dict FORMS = {CODE["float32"]: F32, CODE["float16"]: F16, CODE["bfloat16"]: BF16,
-    CODE["uint8"]: BYTES}
+cdef dict FORMS = {
+    CODE["float32"]: F32, CODE["float16"]: F16, CODE["bfloat16"]: BF16,
+    CODE["uint8"]: BYTES
+}
 cdef dict MODES = {"affine": AFFINE, "mxfp4": MX, "mxfp8": MX, "nvfp4": NV}
 
 # What codes and scale bytes stand for (OCP Microscaling Formats 1.0).
@@ -160,8 +162,10 @@ cdef int launch_dequantize(View* ins, int nin, View* outs, int nout, object para
     cdef Rows r
     cdef float[256] values
     group, bits, mode, _, has_factor = params
-    describe(&r.packing, group, bits, mode, ins[1].dtype, values,
-        &ins[nin - 1] if has_factor else NULL)
+    describe(
+        &r.packing, group, bits, mode, ins[1].dtype, values,
+        &ins[nin - 1] if has_factor else NULL
+    )
     set_numbers(&r, &outs[0], &ins[0], &ins[1], &ins[2] if mode == "affine" else NULL)
     with nogil:
         par(dequantize_piece, &r, (r.count + r.together - 1) // r.together)

@@ -13,7 +13,8 @@ from mlxc._table.dtypes import DTYPES
 from mlxc._threads.pool cimport par
 
 ctypedef void (*keys_fn)(const char* a, Py_ssize_t stride, char* keys, Py_ssize_t n) noexcept nogil
-ctypedef void (*values_fn)(const char* keys, char* a, Py_ssize_t stride, Py_ssize_t n) noexcept nogil
+ctypedef void (*values_fn)(const char* keys, char* a, Py_ssize_t stride,
+                           Py_ssize_t n) noexcept nogil
 ctypedef void (*fetch_fn)(
     const char* a, Py_ssize_t stride, const char* keys, char* out, Py_ssize_t out_stride,
     Py_ssize_t n

@@ -24,7 +24,8 @@ cdef struct Stream:
     int reg
     int shape                  # SINGLE, COLUMN or FULL
     int itemsize
-    bint direct                # the register points into memory; otherwise values are gathered first
+    # the register points into memory; otherwise values are gathered first
+    bint direct
     bint dense                 # full tiles of whole rows are dense in memory
     bint output
     Py_ssize_t inner           # bytes between elements along a row (last of the row's dimensions)
@@ -63,5 +64,6 @@ cdef class Tiles:
     cdef TileCode c
 
 cdef void prepare(TileCode* tiles, char** slots, char** regs, char* scratch) noexcept nogil
-cdef void run_tile(TileCode* tiles, char** slots, char** regs, Py_ssize_t row, Py_ssize_t rows, Py_ssize_t column,
+cdef void run_tile(TileCode* tiles, char** slots, char** regs, Py_ssize_t row, Py_ssize_t rows,
+                   Py_ssize_t column,
                    Py_ssize_t columns) noexcept nogil

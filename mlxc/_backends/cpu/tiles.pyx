@@ -1,8 +1,8 @@
 # cython: wraparound=True
 """Programs lowered to loops over tiles: what both the map and the reduction drivers run.
 
-`run_tile` points each register at memory or scratch for one tile and calls the instructions in order. Instructions on SINGLE
-registers are the same for every tile and run once, in `prepare`.
+`run_tile` points each register at memory or scratch for one tile and calls the instructions in
+order. Instructions on SINGLE registers are the same for every tile and run once, in `prepare`.
 """
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
@@ -49,14 +49,16 @@ cdef class Tiles:
             self.c.within[k] = lowering.within[k]
         self.c.nregs = len(lowering.shapes)
         if self.c.nregs > MAX_REGISTERS:
-            raise RuntimeError(f"[eval] a program of {self.c.nregs} registers; at most {MAX_REGISTERS} are planned for")
+            raise RuntimeError(f"[eval] a program of {self.c.nregs} registers; at most "
+                               f"{MAX_REGISTERS} are planned for")
         self.c.reg_shape = <int*>zeroed(self.c.nregs, sizeof(int))
         self.c.reg_offset = <int*>zeroed(self.c.nregs, sizeof(int))
         for k in range(self.c.nregs):
             self.c.reg_shape[k] = lowering.shapes[k]
             self.c.reg_offset[k] = lowering.offsets[k]
         self.pack_streams(lowering.streams)
-        code = [c for c in lowering.code if c[3] == SINGLE] + [c for c in lowering.code if c[3] != SINGLE]
+        code = [c for c in lowering.code if c[3] == SINGLE] + [c for c in lowering.code
+                                                               if c[3] != SINGLE]
         self.c.nprologue = len([c for c in lowering.code if c[3] == SINGLE])
         self.c.ncode = len(code)
         self.c.code = <Instruction*>zeroed(self.c.ncode, sizeof(Instruction))
@@ -74,7 +76,8 @@ cdef class Tiles:
         cdef Stream* s
         self.c.nstreams = len(streams)
         self.c.streams = <Stream*>zeroed(self.c.nstreams, sizeof(Stream))
-        for k, (slot, offset, reg, shape, item, direct, dense, output, inner, outer, within) in enumerate(streams):
+        for k, (slot, offset, reg, shape, item, direct, dense, output, inner, outer,
+                within) in enumerate(streams):
             s = &self.c.streams[k]
             s.slot = slot
             s.offset = offset
@@ -111,9 +114,11 @@ cdef void prepare(TileCode* tiles, char** slots, char** regs, char* scratch) noe
         run_instruction(&tiles.code[k], regs, 1, 1)
 
 
-cdef void run_tile(TileCode* tiles, char** slots, char** regs, Py_ssize_t row, Py_ssize_t rows, Py_ssize_t column,
+cdef void run_tile(TileCode* tiles, char** slots, char** regs, Py_ssize_t row, Py_ssize_t rows,
+                   Py_ssize_t column,
                    Py_ssize_t columns) noexcept nogil:
-    """One tile: rows from row on, columns from column on (all of them if there are several rows)."""
+    """One tile: rows from row on, columns from column on (all of them if there are several rows).
+    """
     cdef int k
     cdef Stream* s
     for k in range(tiles.nstreams):
@@ -142,7 +147,8 @@ cdef inline Py_ssize_t row_offset(TileCode* tiles, Stream* s, Py_ssize_t row) no
     return offset
 
 
-cdef void gather(TileCode* tiles, Stream* s, char* source, char* target, Py_ssize_t row, Py_ssize_t rows,
+cdef void gather(TileCode* tiles, Stream* s, char* source, char* target, Py_ssize_t row,
+                 Py_ssize_t rows,
                  Py_ssize_t column, Py_ssize_t columns) noexcept nogil:
     """Copy a strided tile into a dense register."""
     cdef copy_fn copy = COPIERS[s.itemsize]
@@ -157,7 +163,8 @@ cdef void gather(TileCode* tiles, Stream* s, char* source, char* target, Py_ssiz
         return
     if tiles.nwithin <= 1:
         for r in range(rows):
-            copy(source + row_offset(tiles, s, row + r) + column * s.inner, s.inner, target, s.itemsize, columns)
+            copy(source + row_offset(tiles, s, row + r) + column * s.inner, s.inner, target,
+                 s.itemsize, columns)
             target += columns * s.itemsize
         return
     width = tiles.within[tiles.nwithin - 1]      # runs along the innermost dimension
@@ -176,7 +183,8 @@ cdef void gather(TileCode* tiles, Stream* s, char* source, char* target, Py_ssiz
             done += run
 
 
-cdef inline void run_instruction(Instruction* code, char** regs, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
+cdef inline void run_instruction(Instruction* code, char** regs, Py_ssize_t rows,
+                                 Py_ssize_t columns) noexcept nogil:
     cdef char* args[8]
     cdef Py_ssize_t count = 1
     cdef int k
