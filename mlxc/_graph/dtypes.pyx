@@ -8,8 +8,10 @@ from libc.string cimport memcpy
 
 from mlxc._table import dtypes as table
 
-_ORDER = "bool_ uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 float32 float64 "
-"bfloat16 complex64"
+_ORDER = (
+    "bool_ uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 float32 float64 bfloat16 "
+    "complex64"
+)
 if _ORDER.split() != [fact.name for fact in table.DTYPES]:
     raise ImportError("[mlxc] _graph/dtypes.pxd and _table/dtypes.py number the dtypes differently")
 if table.COMPUTE_TYPES != ("b8", "i32", "u32", "i64", "u64", "f32", "f64", "c64"):

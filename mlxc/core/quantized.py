@@ -396,8 +396,8 @@ def qqmm(
         ValueError: if shapes, dtypes or settings do not fit.
 
     >>> import mlxc.core as mx
-    >>> mx.qqmm(mx.ones((1, 16)), mx.ones((2, 16))).tolist()
-    [[16.0, 16.0]]
+    >>> mx.qqmm(mx.ones((1, 32)), mx.ones((2, 32)), mode="mxfp8").tolist()
+    [[32.0, 32.0]]
     """
     x, w = _quantized_operands(
         "qqmm", x, w, scales, group_size, bits, mode, global_scale_x, global_scale_w

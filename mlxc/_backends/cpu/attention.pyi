@@ -1,0 +1,1 @@
+"""Launchers of attention: registered at import; no Python names."""

@@ -1,0 +1,1 @@
+"""Launchers of quantized: registered at import; no Python names."""
