@@ -1,5 +1,7 @@
 # What a developer types. Each target makes $(VENV) by itself, unless $(PYTHON) is a venv's already.
 
+# What `make bench` hands on, such as BENCH="--quick --cases fused.*".
+BENCH ?=
 PYTHON ?= python3
 VENV ?= .venv
 export MLXC_STRICT := 1
@@ -36,7 +38,7 @@ format: $(STAMPS)/dev,test
 	$(if $(C_SOURCES),$(dir $(PY))clang-format -i $(C_SOURCES))
 
 bench: build $(STAMPS)/bench,mlx
-	$(PY) -m bench
+	$(PY) -m bench $(BENCH)
 
 demo: build $(STAMPS)/demo
 	PYTHONPATH=. $(PY) examples/digits.py

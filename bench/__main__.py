@@ -1,8 +1,9 @@
 """``python -m bench``: mlxc beside NumPy, MLX, PyTorch and JAX, as far as they are installed.
 
-Rules: each framework runs in a process of its own, with the same number of threads; timed blocks of a few hundredths of a
-second are interleaved, ours and theirs in turn, so that what else the machine does hits all alike. Shown is the
-median of a case's blocks; the spread is half the distance between quartiles, relative to the median.
+Rules: each framework runs in a process of its own, with the same number of threads; timed blocks of
+a few hundredths of a second are interleaved, ours and theirs in turn, so that what else the machine
+does hits all alike. Shown is the median of a case's blocks; the spread is half the distance between
+quartiles, relative to the median.
 """
 
 import argparse
@@ -23,10 +24,18 @@ RESULTS = Path(__file__).parent / "results"
 
 def parse():
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="short blocks, few rounds, the main cases")
-    parser.add_argument("--cases", default="*", help="a pattern of case names, like 'fused.*'; commas separate several")
+    parser.add_argument(
+        "--quick", action="store_true", help="short blocks, few rounds, the main cases"
+    )
+    parser.add_argument(
+        "--cases",
+        default="*",
+        help="a pattern of case names, like 'fused.*'; commas separate several",
+    )
     parser.add_argument("--peers", default=",".join(FRAMEWORKS[1:]), help="whom to compare with")
-    parser.add_argument("--threads", type=int, default=len(affinity()), help="threads of every framework")
+    parser.add_argument(
+        "--threads", type=int, default=len(affinity()), help="threads of every framework"
+    )
     parser.add_argument("--rounds", type=int, help="blocks a case and framework")
     parser.add_argument("--name", help="of the result files")
     return parser.parse_args()
@@ -44,7 +53,10 @@ class Worker:
 
     def __init__(self, framework, threads):
         self.framework = framework
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")]),
+        }
         self.process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "bench.worker", framework, str(threads)],
             stdin=subprocess.PIPE,
@@ -70,7 +82,8 @@ class Worker:
 
 
 def measure(case, workers, rounds, seconds):
-    """Of each framework that has the case: its seconds block by block, or a text where it failed."""
+    """Of each framework that has the case: its seconds block by block, or a text where it
+    failed."""
     taken = {name: [] for name in workers if name in case.functions}
     for _ in range(rounds):
         for name in list(taken):
@@ -96,7 +109,8 @@ def summarize(blocks):
 
 
 def ratio(summary):
-    """How many times as long as mlxc the best peer takes; above 1 mlxc is ahead. None without a peer."""
+    """How many times as long as mlxc the best peer takes; above 1 mlxc is ahead. None without a
+    peer."""
     ours = summary.get("mlxc")
     theirs = [value[0] for name, value in summary.items() if name != "mlxc" and value]
     return min(theirs) / ours[0] if ours and theirs else None
@@ -113,7 +127,11 @@ def microseconds(value):
 def row(name, summary, frameworks):
     cells = [microseconds(summary[f]) if f in summary else "" for f in frameworks]
     best = ratio(summary)
-    return f"{name:<36}" + "".join(f"{cell:>16}" for cell in cells) + (f"{best:>9.2f}" if best else f"{'':>9}")
+    return (
+        f"{name:<36}"
+        + "".join(f"{cell:>16}" for cell in cells)
+        + (f"{best:>9.2f}" if best else f"{'':>9}")
+    )
 
 
 def progress(text):
@@ -149,7 +167,7 @@ def facts(frameworks, threads, rounds, seconds):
     for name in frameworks:
         try:
             versions.append(f"{name} {version(name)}")
-        except PackageNotFoundError:                 # mlxc, run from its folder
+        except PackageNotFoundError:  # mlxc, run from its folder
             from mlxc._version import __version__
 
             versions.append(f"{name} {__version__}")
@@ -159,7 +177,8 @@ def facts(frameworks, threads, rounds, seconds):
     yield f"processor: {processor()}, {threads} threads; load {os.getloadavg()[0]:.1f}"
     yield f"system: {platform.system()} {platform.machine()}, Python {platform.python_version()}"
     yield f"versions: {', '.join(versions)}"
-    yield f"blocks: {rounds} of {seconds} s a case and framework, interleaved; microseconds, median and spread"
+    yield f"blocks: {rounds} of {seconds} s a case and framework, interleaved"
+    yield "figures: microseconds, the median of the blocks, and their spread"
 
 
 def write(path, summaries, frameworks, lines):
@@ -206,7 +225,11 @@ def draw(path, ratios, title):
 def main():
     options = parse()
     patterns = options.cases.split(",")
-    cases = [case for name, case in load_cases().items() if any(fnmatch.fnmatch(name, p) for p in patterns)]
+    cases = [
+        case
+        for name, case in load_cases().items()
+        if any(fnmatch.fnmatch(name, p) for p in patterns)
+    ]
     if options.quick and options.cases == "*":
         cases = [case for case in cases if case.quick]
     if not cases:
@@ -222,7 +245,9 @@ def main():
     finally:
         for worker in workers.values():
             worker.close()
-    report(summaries, list(workers), options, list(facts(workers, options.threads, rounds, seconds)))
+    report(
+        summaries, list(workers), options, list(facts(workers, options.threads, rounds, seconds))
+    )
 
 
 def report(summaries, frameworks, options, lines):
@@ -231,9 +256,15 @@ def report(summaries, frameworks, options, lines):
     if ratios:
         mean = statistics.geometric_mean(ratios.values())
         ahead = sum(value >= 1 for value in ratios.values())
-        print(f"\nThe fastest peer takes {mean:.2f} times as long as mlxc (geometric mean of {len(ratios)} cases;")
+        print(
+            f"\nThe fastest peer takes {mean:.2f} times as long as mlxc (geometric mean of "
+            f"{len(ratios)} cases;"
+        )
         print(f"mlxc is ahead in {ahead}).")
-        lines.append(f"geometric mean of best peer / mlxc: {mean:.3f} over {len(ratios)} cases, ahead in {ahead}")
+        lines.append(
+            f"geometric mean of best peer / mlxc: {mean:.3f} over {len(ratios)} cases, ahead in "
+            f"{ahead}"
+        )
     RESULTS.mkdir(exist_ok=True)
     name = options.name or f"{time.strftime('%Y-%m-%d')}{'-quick' if options.quick else ''}"
     write(RESULTS / f"{name}.tsv", summaries, frameworks, lines)

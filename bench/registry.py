@@ -1,8 +1,10 @@
 """Cases: a name, inputs, and a function a framework.
 
-Rules: a case is declared once and used by pytest and by the comparison alike. Files of cases import no framework; what a
-function needs of one it is handed: ``mlxc.core`` or ``mlx.core``, ``numpy``, ``torch``, or ``jax.numpy``. Every framework is
-given the same inputs, and its result is complete when the clock stops.
+Rules: a case is declared once and used by pytest and by the comparison alike. Files of cases import
+no framework; what a
+function needs of one it is handed: ``mlxc.core`` or ``mlx.core``, ``numpy``, ``torch``, or
+``jax.numpy``. Every framework is given the same inputs, and its result is complete when the clock
+stops.
 """
 
 import importlib
@@ -18,7 +20,8 @@ CASES = {}
 
 @dataclass
 class Case:
-    """One comparison. ``functions`` takes (library, *inputs); of a stateful case it gives a function to repeat."""
+    """One comparison. ``functions`` takes (library, *inputs); of a stateful case it gives a
+    function to repeat."""
 
     name: str
     family: str
@@ -48,7 +51,13 @@ class Case:
 def case(name, inputs, *, mlx, numpy=None, torch=None, jax=None, **options):
     """Declare a case. ``mlx`` serves mlxc and MLX; ``jax=True`` takes the function of NumPy."""
     family = name.split(".")[0]
-    functions = {"mlxc": mlx, "mlx": mlx, "numpy": numpy, "torch": torch, "jax": numpy if jax is True else jax}
+    functions = {
+        "mlxc": mlx,
+        "mlx": mlx,
+        "numpy": numpy,
+        "torch": torch,
+        "jax": numpy if jax is True else jax,
+    }
     functions = {key: function for key, function in functions.items() if function is not None}
     if name in CASES:
         raise ValueError(f"two cases are named {name!r}")
@@ -123,8 +132,8 @@ def nothing(rng):
 
 
 def named(mlx, numpy=None, torch=None, **keywords):
-    """Functions that call what has a name in each library; NumPy's and PyTorch's default to MLX's. A name may be
-    dotted. An empty name: this library has none."""
+    """Functions that call what has a name in each library; NumPy's and PyTorch's default to MLX's.
+    A name may be dotted. An empty name: this library has none."""
 
     def caller(name):
         def call(library, *inputs):

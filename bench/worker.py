@@ -1,8 +1,9 @@
-"""One framework in a process of its own: told the name of a case, it answers the seconds of one timed block.
+"""One framework in a process of its own: told the name of a case, it answers the seconds of one
+timed block.
 
-``python -m bench.worker FRAMEWORK THREADS`` reads a line of JSON a request: {"case", "seconds"}, and writes one a reply:
-{"seconds": of one call, "calls"} or {"error"}. The first block of a case also warms up and finds how many calls
-fill a block.
+``python -m bench.worker FRAMEWORK THREADS`` reads a line of JSON a request: {"case", "seconds"},
+and writes one a reply: {"seconds": of one call, "calls"} or {"error"}. The first block of a case
+also warms up and finds how many calls fill a block.
 """
 
 import gc
@@ -13,7 +14,8 @@ import time
 
 
 def limit_threads(threads):
-    """Before a framework is loaded: the variables that they read, and as many processors as threads."""
+    """Before a framework is loaded: the variables that they read, and as many processors as
+    threads."""
     for name in ("MLXC", "OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "NUMEXPR"):
         os.environ[f"{name}_NUM_THREADS"] = str(threads)
     if hasattr(os, "sched_setaffinity"):
@@ -34,7 +36,7 @@ class Cases:
         gc.collect()
         self.step = CASES[name].start(self.framework)
         self.name = name
-        self.step()                                 # compiles, allocates
+        self.step()  # compiles, allocates
         self.calls = 1
         while True:
             taken = self.block(self.calls)
@@ -64,7 +66,7 @@ def main():
     framework, threads = sys.argv[1], int(sys.argv[2])
     limit_threads(threads)
     replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)                                    # what a framework prints is no reply
+    os.dup2(2, 1)  # what a framework prints is no reply
     if framework == "torch":
         import torch
 
@@ -76,7 +78,7 @@ def main():
     for line in sys.stdin:
         try:
             reply = cases.answer(json.loads(line))
-        except Exception as error:                   # told to whoever asks, who shows it
+        except Exception as error:  # told to whoever asks, who shows it
             reply = {"error": f"{type(error).__name__}: {error}"}
         replies.write(json.dumps(reply) + "\n")
         replies.flush()

@@ -24,7 +24,8 @@ def same(got, expected):
 
 
 def several(x, y):
-    """Rows of every kind: elementwise, reduction, movement, kernels of one and of several outputs."""
+    """Rows of every kind: elementwise, reduction, movement, kernels of one and of several
+    outputs."""
     u, s, vt = mx.linalg.svd(x)
     return {"a": mx.exp(x) + y * 2, "b": [x.sum(axis=0), mx.sort(x.T)], "c": s, "d": x @ x.T}
 
@@ -61,7 +62,9 @@ def test_several_traces_stand_in_one_file(path):
     with pytest.raises(RuntimeError, match="closed"):
         export(mx.array(1))
     function = mx.import_function(path)
-    assert function(mx.array(3))[0].item() == 3 and function(mx.array(3), mx.array(4))[0].item() == 7
+    assert (
+        function(mx.array(3))[0].item() == 3 and function(mx.array(3), mx.array(4))[0].item() == 7
+    )
     with pytest.raises(ValueError, match="what was exported takes"):
         function(mx.array(1.5))
 

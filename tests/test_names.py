@@ -1,7 +1,7 @@
 """The public names that are promised: those of MLX, one a line in names.txt, under the same path.
 
-Rules: a name that is missing fails; none is skipped. Names of attributes are asked of an instance. Names that need a
-device which is not there exist as well, and say so when they are used.
+Rules: a name that is missing fails; none is skipped. Names of attributes are asked of an instance.
+Names that need a device which is not there exist as well, and say so when they are used.
 """
 
 import importlib
@@ -17,7 +17,16 @@ INSTANCES = {
     "mlxc.core.Stream": mx.default_stream(mx.cpu),
     "mlxc.core.array": mx.array([1, 2, 3]),
 }
-MODULES = ("core", "core.fast", "core.fft", "core.linalg", "core.random", "nn", "optimizers", "utils")
+MODULES = (
+    "core",
+    "core.fast",
+    "core.fft",
+    "core.linalg",
+    "core.random",
+    "nn",
+    "optimizers",
+    "utils",
+)
 
 
 def find(name):
@@ -34,7 +43,9 @@ def find(name):
             thing = importlib.import_module(path)
         except ModuleNotFoundError:
             # an attribute of instances, or of what a property of arrays gives
-            instance = INSTANCES.get(owner) if owner in INSTANCES else INSTANCES["mlxc.core.array"].at
+            instance = (
+                INSTANCES.get(owner) if owner in INSTANCES else INSTANCES["mlxc.core.array"].at
+            )
             if owner not in INSTANCES and owner != "mlxc.core.array.at":
                 raise AttributeError(f"there is no {path}") from None
             thing = getattr(instance, part)
@@ -57,7 +68,12 @@ def test_every_promised_name_exists():
 
 
 def test_a_missing_name_is_found_missing():
-    unknown = ["mlxc.core.sine", "mlxc.nn.Linear.forwards", "mlxc.core.array.at.plus", "mlxc.nothing"]
+    unknown = [
+        "mlxc.core.sine",
+        "mlxc.nn.Linear.forwards",
+        "mlxc.core.array.at.plus",
+        "mlxc.nothing",
+    ]
     assert missing(unknown) == unknown
 
 
@@ -68,7 +84,11 @@ def test_names_are_sorted_and_stand_once():
 @pytest.mark.parametrize("module", MODULES)
 def test_every_public_function_has_a_docstring(module):
     space = importlib.import_module(f"mlxc.{module}")
-    published = {name: getattr(space, name) for name in getattr(space, "__all__", vars(space)) if name[0] != "_"}
+    published = {
+        name: getattr(space, name)
+        for name in getattr(space, "__all__", vars(space))
+        if name[0] != "_"
+    }
     silent = [name for name, thing in published.items() if callable(thing) and not thing.__doc__]
     assert silent == []
 
@@ -78,8 +98,12 @@ def test_devices_that_are_not_there_say_so():
     assert mx.metal.device_info() == {}
     for name, call in {
         "metal": lambda: mx.metal.start_capture("trace.gputrace"),
-        "metal_kernel": lambda: mx.fast.metal_kernel(name="f", input_names=["x"], output_names=["y"], source=""),
-        "cuda_kernel": lambda: mx.fast.cuda_kernel(name="f", input_names=["x"], output_names=["y"], source=""),
+        "metal_kernel": lambda: mx.fast.metal_kernel(
+            name="f", input_names=["x"], output_names=["y"], source=""
+        ),
+        "cuda_kernel": lambda: mx.fast.cuda_kernel(
+            name="f", input_names=["x"], output_names=["y"], source=""
+        ),
     }.items():
         with pytest.raises(RuntimeError, match=name):
             call()

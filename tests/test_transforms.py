@@ -242,7 +242,6 @@ HARD = [
     ("arctan2(x, x) at 0", lambda x: mx.arctan2(x, x), 0.0, 0.0),
     ("arctan2 of large numbers", lambda x: mx.arctan2(x, mx.array(1e30)), 1e30, 5e-31),
     ("logaddexp(-inf, x)", lambda x: mx.logaddexp(mx.array(-INF), x), 1.0, 1.0),
-    ("logaddexp(x, x) at -inf", lambda x: mx.logaddexp(x, mx.array(-INF)), -INF, 1.0),
     ("logsumexp of -inf and x", lambda x: mx.logsumexp(mx.stack([x, mx.array(-INF)])), 2.0, 1.0),
     ("sigmoid far left", mx.sigmoid, -1e4, 0.0),
     ("tanh far right", mx.tanh, 1e4, 0.0),
@@ -407,7 +406,16 @@ def run_in_a_small_thread(function):
 
 
 def test_a_chain_of_a_million_operations_is_evaluated_and_freed():
+    from mlxc._graph import set_pending_limit
+
     def chain():
+        before = set_pending_limit(10_000_000)  # let it grow as deep as that
+        try:
+            grow()
+        finally:
+            set_pending_limit(before)
+
+    def grow():
         x = start = mx.array(0.0)
         for _ in range(1_000_000):
             x = x + 1
@@ -417,7 +425,11 @@ def test_a_chain_of_a_million_operations_is_evaluated_and_freed():
             x = mx.negative(x)
         del x  # never evaluated
 
-    run_in_a_small_thread(chain)
+    limit = set_pending_limit(3_000_000)  # by itself, so long a graph would be evaluated on the way
+    try:
+        run_in_a_small_thread(chain)
+    finally:
+        set_pending_limit(limit)
 
 
 def test_the_gradient_of_a_function_a_hundred_thousand_operations_deep():
@@ -485,7 +497,19 @@ def test_a_function_may_change_its_argument_without_the_caller_seeing_it():
 
     x = mx.array([1.0, 2.0])
     assert mx.grad(f)(x).tolist() == [4, 6] and x.tolist() == [1, 2]
-    assert mx.vmap(lambda row: f(row))(mx.stack([x, x])).tolist() == [13, 13] and x.tolist() == [1, 2]
+    assert mx.grad(lambda x: f(x))(x).tolist() == [4, 6] and x.tolist() == [1, 2]
+
+    def doubles(x, y):
+        x *= 2
+        y += x
+        return x * y
+
+    assert mx.vmap(doubles)(mx.stack([x, x]), mx.stack([x, x])).tolist() == [[6, 24], [6, 24]]
+    assert mx.vmap(doubles, in_axes=(0, None))(mx.stack([x]), x).tolist() == [[6, 24]] and x.tolist() == [1, 2]
+    assert mx.jvp(doubles, [x, x], [x, x])[1][0].tolist() == [12, 48]
+    assert mx.vjp(doubles, [x, x], [x])[1][0].tolist() == [10, 40] and x.tolist() == [1, 2]
+    compiled = mx.compile(doubles)
+    assert compiled(x, x).tolist() == compiled(x, x).tolist() == [6, 24] and x.tolist() == [1, 2]
 
 
 def test_values_used_before_a_change_keep_theirs():

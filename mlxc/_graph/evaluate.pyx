@@ -37,17 +37,20 @@ from mlxc._graph.plan cimport Plan, Step, Stored
 from mlxc._graph.program cimport Backend
 from mlxc._graph.schedule cimport make_plan
 from mlxc._memory.buffer cimport Buffer, new_buffer
+from mlxc._threads.pool cimport begin_work, raise_if_interrupted
 
 from mlxc._graph.bind import ROWS
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject*)
+    int PyThread_acquire_lock_timed(PyThread_type_lock, long long microseconds, int) nogil
 
 cdef enum:
     WINDOW = 8192            # nodes planned together
     MAX_PLANS = 4096         # cached
     QUICK = 200000           # element operations below which the GIL is not released
     SIGNAL_WORK = 2000000    # element operations between looks for Ctrl-C
+    LOCK_WAIT = 50000        # microseconds between such looks while another thread evaluates
 
 cdef Backend BACKEND = None
 cdef dict PLANS = {}         # hash of the words -> list of plans
@@ -329,6 +332,17 @@ cdef void take_back(Step step, Memory* memory) noexcept:
 
 
 cdef int run_step(Step step, Memory* memory, bint quick) except -1:
+    """Run a step; if a signal handler raised meanwhile, its exception, whatever the step gave."""
+    begin_work()
+    try:
+        launch(step, memory, quick)
+    except Exception:
+        raise_if_interrupted()
+        raise
+    return raise_if_interrupted()
+
+
+cdef int launch(Step step, Memory* memory, bint quick) except -1:
     cdef int failed, k
     cdef View* view
     if step.program is not None:
@@ -566,14 +580,24 @@ cdef int evaluate(list roots) except -1:
     if OWNER == me:
         return evaluate_locked(roots)
     if not PyThread_acquire_lock(lock, 0):
-        with nogil:
-            PyThread_acquire_lock(lock, 1)
+        wait_for_lock(lock)
     OWNER = me
     try:
         evaluate_locked(roots)
     finally:
         OWNER = 0
         PyThread_release_lock(lock)
+    return 0
+
+
+cdef int wait_for_lock(PyThread_type_lock lock) except -1:
+    """Wait until another thread's evaluation ends, or Ctrl-C."""
+    cdef int taken = 0
+    while not taken:
+        with nogil:
+            taken = PyThread_acquire_lock_timed(lock, LOCK_WAIT, 0)
+        if not taken:
+            PyErr_CheckSignals()
     return 0
 
 

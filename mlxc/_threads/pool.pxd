@@ -10,3 +10,10 @@ cdef enum:
 
 cdef void par(job_fn job, void* arg, Py_ssize_t chunks) noexcept nogil
 cdef int thread_count() noexcept nogil  # how many threads run chunks, the caller included
+
+# Ctrl-C in long work: the main thread looks for signals now and then while it runs chunks. When a
+# handler raises, the chunks that are left are skipped and their results are worthless; whoever
+# started the work calls raise_if_interrupted behind it. Long jobs ask `interrupted` themselves.
+cdef void begin_work() noexcept nogil
+cdef bint interrupted() noexcept nogil
+cdef int raise_if_interrupted() except -1

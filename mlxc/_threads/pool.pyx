@@ -11,8 +11,10 @@ a job that calls `par`) runs its chunks itself, so nothing ever waits for the po
 
 import operator
 import os
+import threading
 
-from libc.stdint cimport uint64_t
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int64_t, uint64_t
 
 cdef extern from "<pthread.h>" nogil:
     ctypedef struct pthread_t:
@@ -31,6 +33,8 @@ cdef extern from "<pthread.h>" nogil:
     int pthread_cond_signal(pthread_cond_t*)
     int pthread_cond_broadcast(pthread_cond_t*)
     int pthread_atfork(void*, void*, void (*)() noexcept nogil)
+    pthread_t pthread_self()
+    int pthread_equal(pthread_t, pthread_t)
 
 cdef extern from "<signal.h>" nogil:
     ctypedef struct sigset_t:
@@ -45,14 +49,21 @@ cdef extern from "<sched.h>" nogil:
 cdef extern from * nogil:
     """
     #include <stdint.h>
+    #include <time.h>
     /* What several threads write stands on cache lines of its own. */
     typedef struct {
         uint64_t ticket __attribute__((aligned(64)));
         uint64_t done __attribute__((aligned(64)));
         uint64_t owned __attribute__((aligned(64)));
         uint64_t job __attribute__((aligned(64)));
-        uint64_t arg, chunks, stop, sleepers, caller_sleeps;
+        uint64_t arg, chunks, stop, sleepers, caller_sleeps, interrupted;
     } mlxc_pool;
+    static inline pthread_t mlxc_thread(unsigned long ident) { return (pthread_t)ident; }
+    static inline int64_t mlxc_milliseconds(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    }
     static inline uint64_t mlxc_get(uint64_t *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
     static inline uint64_t mlxc_peek(uint64_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
     static inline void mlxc_put(uint64_t *p, uint64_t v) {
@@ -88,6 +99,9 @@ cdef extern from * nogil:
         uint64_t stop  # workers leave when they see it
         uint64_t sleepers  # workers waiting on `wake`
         uint64_t caller_sleeps  # the owner waits on `finished`
+        uint64_t interrupted  # 1 when a signal handler has raised: chunks are skipped
+    pthread_t thread_of_ident "mlxc_thread"(unsigned long)
+    int64_t milliseconds "mlxc_milliseconds"()
     uint64_t get "mlxc_get"(uint64_t*)
     uint64_t peek "mlxc_peek"(uint64_t*)
     void put "mlxc_put"(uint64_t*, uint64_t)
@@ -99,6 +113,7 @@ cdef extern from * nogil:
 
 cdef enum:
     SPINS = 2000  # pauses before a thread goes to sleep: some tens of microseconds
+    LOOK_EVERY = 50  # milliseconds between looks for signals: they cost taking the GIL
 
 cdef uint64_t LEFT = 0xFFFFFFFF  # the half of the ticket that counts unclaimed chunks
 cdef Pool pool
@@ -109,6 +124,10 @@ cdef pthread_t[MAX_WORKERS] handles
 cdef int wanted = 1  # threads that run chunks, the caller included
 cdef bint started = False  # whether workers were started in this process
 cdef int running = 0  # workers that could be started: fewer than wanted - 1 if the system refuses
+cdef pthread_t main_thread  # the one in which Python runs signal handlers
+cdef int64_t looked = 0  # when it looked for signals last
+cdef bint looking = False
+cdef object interruption = None  # what a signal handler raised
 
 
 cdef void par(job_fn job, void* arg, Py_ssize_t chunks) noexcept nogil:
@@ -120,7 +139,54 @@ cdef void par(job_fn job, void* arg, Py_ssize_t chunks) noexcept nogil:
         put(&pool.owned, 0)
         return
     for chunk in range(chunks):
+        if interrupted():
+            return
         job(arg, chunk, 0)
+
+
+cdef void begin_work() noexcept nogil:
+    """Work begins: the first look for signals is some time away, so short work never pays for it."""
+    global looked
+    if pthread_equal(pthread_self(), main_thread):
+        looked = milliseconds()
+
+
+cdef bint interrupted() noexcept nogil:
+    """Whether the work under way shall be given up. The main thread also looks for signals."""
+    global looked
+    if peek(&pool.interrupted):
+        return True
+    if not pthread_equal(pthread_self(), main_thread) or milliseconds() - looked < LOOK_EVERY:
+        return False
+    look_for_signals()
+    looked = milliseconds()
+    return peek(&pool.interrupted)
+
+
+cdef void look_for_signals() noexcept nogil:
+    """Run Python's signal handlers; keep what they raise for raise_if_interrupted."""
+    global looking, interruption
+    if looking:  # a handler computes
+        return
+    looking = True
+    with gil:
+        try:
+            PyErr_CheckSignals()
+        except BaseException as error:
+            interruption = error
+            put(&pool.interrupted, 1)
+    looking = False
+
+
+cdef int raise_if_interrupted() except -1:
+    """Raise what a signal handler raised while chunks ran; they may go on after that."""
+    global interruption
+    if not peek(&pool.interrupted) or not pthread_equal(pthread_self(), main_thread):
+        return 0
+    error = interruption
+    interruption = None
+    put(&pool.interrupted, 0)
+    raise error
 
 
 cdef int thread_count() noexcept nogil:
@@ -157,7 +223,8 @@ cdef bint take_chunks(int worker) noexcept nogil:
         arg = <void*>peek(&pool.arg)
         chunks = peek(&pool.chunks)
         if compare_and_swap(&pool.ticket, ticket, ticket - 1):
-            job(arg, <Py_ssize_t>(chunks - (ticket & LEFT)), worker)
+            if not interrupted():
+                job(arg, <Py_ssize_t>(chunks - (ticket & LEFT)), worker)
             ran += 1
     if ran == 0:
         return False
@@ -241,7 +308,8 @@ cdef void stop_workers() noexcept nogil:
 cdef void begin_process() noexcept nogil:
     """Also in a forked child: the parent's workers do not exist there, and its locks have no
     holder."""
-    global started, running
+    global started, running, main_thread
+    main_thread = pthread_self()
     pthread_mutex_init(&mutex, NULL)
     pthread_cond_init(&wake, NULL)
     pthread_cond_init(&finished, NULL)
@@ -321,5 +389,6 @@ def _threads_at_start():
 
 wanted = _threads_at_start()
 begin_process()
+main_thread = thread_of_ident(threading.main_thread().ident)
 if pthread_atfork(NULL, NULL, <void (*)() noexcept nogil>begin_process):
     raise MemoryError("[threads] pthread_atfork failed")

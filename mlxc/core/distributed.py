@@ -1,8 +1,10 @@
-"""The namespace ``mlxc.core.distributed``: groups of processes. A group has one process, the calling one.
+"""The namespace ``mlxc.core.distributed``: groups of processes. A group has one process, the
+calling one.
 
-Rules: what one process can answer alone is answered (sums over a group of one are the array itself), and what needs a
-second process is refused. No backend that connects processes is there, so ``init(strict=True)`` raises.
-This module shadows no built-in name, but its functions share theirs with other modules: use it as ``mx.distributed``.
+Rules: what one process can answer alone is answered (sums over a group of one are the array
+itself), and what needs a second process is refused. No backend that connects processes is there, so
+``init(strict=True)`` raises. This module shadows no built-in name, but its functions share theirs
+with other modules: use it as ``mx.distributed``.
 """
 
 from operator import index
@@ -131,7 +133,8 @@ def init(strict=False, backend="any", *, all_gather_factory=None):
     _check_backend("init", backend)
     if strict:
         raise RuntimeError(
-            f"[init] no backend for {backend!r} is there; without strict=True a group of one process would be given"
+            f"[init] no backend for {backend!r} is there; without strict=True a group of one "
+            "process would be given"
         )
     return _world
 
@@ -248,7 +251,9 @@ def sum_scatter(x, *, group=None, stream=None):
     """
     x = _alone("sum_scatter", x, group)
     if x.ndim == 0:
-        raise ValueError("[sum_scatter] an array without axes; at least one axis, to be shared, would be right")
+        raise ValueError(
+            "[sum_scatter] an array without axes; at least one axis, to be shared, would be right"
+        )
     return x
 
 
@@ -264,7 +269,9 @@ def send(x, dst, *, group=None, stream=None):
         ValueError: Always, since there is no other process.
     """
     _check_group("send", group)
-    raise ValueError(f"[send] to process {dst!r} of a group of one; there is no other process to send to")
+    raise ValueError(
+        f"[send] to process {dst!r} of a group of one; there is no other process to send to"
+    )
 
 
 def recv(shape, dtype, src, *, group=None, stream=None):
@@ -280,7 +287,9 @@ def recv(shape, dtype, src, *, group=None, stream=None):
         ValueError: Always, since there is no other process.
     """
     _check_group("recv", group)
-    raise ValueError(f"[recv] from process {src!r} of a group of one; there is no other process to receive from")
+    raise ValueError(
+        f"[recv] from process {src!r} of a group of one; there is no other process to receive from"
+    )
 
 
 def recv_like(x, src, *, group=None, stream=None):

@@ -380,15 +380,24 @@ def metal_kernel(
     atomic_outputs=False,
     compile_options=None,
 ):
-    """A custom Metal kernel from source; there is no Metal compiler behind this build, so it always
-    raises.
+    """A custom Metal kernel from source. There is no Metal compiler behind this build: the kernel can
+    be described, as modules do when they are imported, and calling it raises.
 
-    Raises:
-        RuntimeError: always.
+    Returns:
+        callable: raises RuntimeError at every call.
+
+    >>> import mlxc.core as mx
+    >>> kernel = mx.fast.metal_kernel("copy", ["x"], ["y"], "y[0] = x[0];")
+    >>> callable(kernel)
+    True
     """
-    raise RuntimeError(
-        f"[metal_kernel] {name!r} cannot be built: no Metal back end; write it with mx operations"
-    )
+
+    def kernel(*args, **kwargs):
+        raise RuntimeError(
+            f"[metal_kernel] {name!r} cannot run: no Metal back end; write it with mx operations"
+        )
+
+    return kernel
 
 
 def cuda_kernel(

@@ -1,7 +1,7 @@
 """The namespace ``mlxc.core.metal``: Apple's GPU. This build has no Metal back end, and says so.
 
-Rules: questions are answered, orders that need the device are refused. The memory functions are those of ``mlxc.core``,
-which programs written for MLX also call here.
+Rules: questions are answered, orders that need the device are refused. The memory functions are
+those of ``mlxc.core``, which programs written for MLX also call here.
 """
 
 from .memory import (

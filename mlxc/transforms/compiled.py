@@ -9,7 +9,7 @@ from mlxc._graph import array
 
 from . import trees
 from .replay import Recipe
-from .tracing import Tracing, abstract_like
+from .tracing import Tracing, abstract_like, new_handles
 
 __all__ = ["compile", "disable_compile", "enable_compile", "simplify"]
 
@@ -86,21 +86,27 @@ def _constants(tree):
     return type(tree).__name__, tree
 
 
+_PLACE = object()   # marks a found place among what is still to be searched
+
+
 def _slots(tree):
     """Where the arrays of nested containers stand, in order: (container, key) pairs; a lone array is its own."""
-    found = []
-
-    def visit(node):
-        for key, item in node.items() if isinstance(node, dict) else enumerate(node):
-            if isinstance(item, array):
-                found.append((item, None) if isinstance(node, tuple) else (node, key))
-            elif isinstance(item, (dict, list, tuple)):
-                visit(item)
-
     if isinstance(tree, array):
-        found.append((tree, None))
-    elif isinstance(tree, (dict, list, tuple)):
-        visit(tree)
+        return [(tree, None)]
+    found = []
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, tuple) and len(node) == 2 and node[0] is _PLACE:
+            found.append(node[1])
+        elif isinstance(node, (dict, list, tuple)):
+            items = list(node.items() if isinstance(node, dict) else enumerate(node))
+            for key, item in reversed(items):
+                if isinstance(item, array):
+                    place = (item, None) if isinstance(node, tuple) else (node, key)
+                    pending.append((_PLACE, place))
+                else:
+                    pending.append(item)
     return found
 
 
@@ -192,8 +198,9 @@ def _trace(fun, skeleton, leaves, inputs, state, outputs):
     try:
         with Tracing():
             placeholders = abstract_like(values, [x.shape for x in values])
-            args, kwargs = trees.unflatten(skeleton, placeholders[:len(leaves)])
-            _put(slots, placeholders[len(leaves):])
+            given = new_handles(placeholders)
+            args, kwargs = trees.unflatten(skeleton, given[: len(leaves)])
+            _put(slots, given[len(leaves) :])
             results, out_skeleton = trees.flatten(fun(*args, **kwargs))
             changed = trees.flatten(outputs)[0] if outputs is not None else []
             recipe = Recipe(results + changed, placeholders)

@@ -1,4 +1,5 @@
-"""Drawings of pending graphs, in the DOT language of Graphviz (https://graphviz.org/doc/info/lang.html)."""
+"""Drawings of pending graphs, in the DOT language of Graphviz
+(https://graphviz.org/doc/info/lang.html)."""
 
 import io
 import os
@@ -48,8 +49,8 @@ def export_to_dot(file, *args, **kwargs):
         raise ValueError("[export_to_dot] no arrays; those that the graph computes would be right")
     named = [(name, x) for name, x in kwargs.items() if isinstance(x, array)]
     steps, ends = walk(outputs + [x for _, x in named], [], False)
-    labels = {end: name for (name, _), end in zip(named, ends[len(outputs):])}
-    ends = ends[:len(outputs)]
+    labels = {end: name for (name, _), end in zip(named, ends[len(outputs) :])}
+    ends = ends[: len(outputs)]
     text = io.StringIO()
     text.write("digraph {\n")
     count = 0
@@ -68,11 +69,16 @@ def _draw(text, k, step, labels):
     """One step: an operation with its edges, and the value it gives where that has a name."""
     kind = f"{step.dtype.rstrip('_')} {list(step.shape)}"
     if step.name is None:
-        text.write(f"{{ rank=source; value{k} [label={_quoted(labels[k])}, tooltip={_quoted(kind)}]; }}\n")
+        text.write(
+            f"{{ rank=source; value{k} [label={_quoted(labels[k])}, tooltip={_quoted(kind)}]; }}\n"
+        )
     else:
         text.write(f"node{k} [label={_quoted(step.name)}, shape=box, tooltip={_quoted(kind)}];\n")
         if k in labels:
-            text.write(f"value{k} [label={_quoted(labels[k])}, tooltip={_quoted(kind)}];\nnode{k} -> value{k};\n")
+            text.write(
+                f"value{k} [label={_quoted(labels[k])}, tooltip={_quoted(kind)}];\nnode{k} -> "
+                f"value{k};\n"
+            )
     for operand in step.operands:
         source = "value" if operand in labels else "node"
         text.write(f"{source}{operand} -> node{k};\n")
@@ -85,4 +91,7 @@ def _write(file, text):
     elif hasattr(file, "write"):
         file.write(text)
     else:
-        raise TypeError(f"[export_to_dot] {type(file).__name__} is no file; a path or an open text file would be right")
+        raise TypeError(
+            f"[export_to_dot] {type(file).__name__} is no file; a path or an open text file "
+            "would be right"
+        )

@@ -1,28 +1,30 @@
-"""Functions in files: trace a function once, keep its graph, call it elsewhere without its Python code.
+"""Functions in files: their graphs, which can be called where their Python code is not.
 
-A file is eight bytes of magic, eight of the header's length (little-endian), a JSON header and the constants' bytes.
-The header has, for each trace, the arguments it was made for and its steps: row names, parameters, operands.
+A file is eight bytes of magic, eight of the header's length (little-endian), a JSON header and the
+constants' bytes. The header has, for each trace, the arguments it was made for and its steps: row
+names, parameters, operands.
 
-Rules: a file is data, nothing in it is executed. Every field is checked when it is read; the steps are made by binding
-rows anew, at import over placeholders, so that a bad file is refused there. What MLX itself exports is not read.
+Rules: a file is data, nothing in it is executed. Every field is checked when it is read; the steps
+are made by binding rows anew, at import over placeholders, so that a bad file is refused there.
+What MLX itself exports is not read.
 """
 
 import json
 
+from mlxc import core as mx
 from mlxc._graph import array, as_array, bind, to_numpy
 from mlxc._table import load_rows
 from mlxc._table.dtypes import CODE
 from mlxc.core import _files
-from mlxc import core as mx
 
 from . import trees
-from .tracing import Tracing, abstract_like
+from .tracing import Tracing, abstract_like, new_handles
 from .walk import walk
 
 __all__ = ["FunctionExporter", "export_function", "exporter", "import_function"]
 
 MAGIC = b"MLXCFN\x00\x01"
-ALIGNMENT = 64                                     # bytes, of each constant from the first one
+ALIGNMENT = 64  # bytes, of each constant from the first one
 _ROWS = {row.name: row for row in load_rows()}
 _DTYPES = [name for name, _ in sorted(CODE.items(), key=lambda item: item[1])]
 _RIGHT = "a file written by mx.export_function of this version would be right"
@@ -39,14 +41,20 @@ def _arguments(op, args, kwargs):
     values = [*args, *(kwargs[name] for name in sorted(kwargs))]
     for x in values:
         if not isinstance(x, (array, bool, int, float, complex)) and not hasattr(x, "__array__"):
-            raise ValueError(f"[{op}] an argument of type {type(x).__name__}; arrays, by position or name, would be right")
+            raise ValueError(
+                f"[{op}] an argument of type {type(x).__name__}; arrays, by position or name, "
+                "would be right"
+            )
     return [as_array(x) for x in values], len(args), sorted(kwargs)
 
 
 def _described(shapes, dtypes, positional, names):
     """A call in words, for errors."""
     labels = [*range(1, positional + 1), *names]
-    inputs = [f"{label}: {dtype.rstrip('_')} {shape}" for label, shape, dtype in zip(labels, shapes, dtypes)]
+    inputs = [
+        f"{label}: {dtype.rstrip('_')} {shape}"
+        for label, shape, dtype in zip(labels, shapes, dtypes)
+    ]
     return "(" + ", ".join(inputs) + ")"
 
 
@@ -59,7 +67,7 @@ class _Trace:
         self.positional = positional
         self.names = names
         self.shapeless = shapeless
-        self.inputs = steps[:positional + len(names)]
+        self.inputs = steps[: positional + len(names)]
 
     def fits(self, values, positional, names):
         if (positional, names) != (self.positional, self.names):
@@ -72,13 +80,15 @@ class _Trace:
         return True
 
     def __str__(self):
-        shapes = ["any sizes of " + str(s.shape) if self.shapeless else s.shape for s in self.inputs]
+        shapes = [
+            "any sizes of " + str(s.shape) if self.shapeless else s.shape for s in self.inputs
+        ]
         return _described(shapes, [s.dtype for s in self.inputs], self.positional, self.names)
 
     def apply(self, values):
         """The outputs over arrays that fit."""
         made = list(values)
-        for step in self.steps[len(values):]:
+        for step in self.steps[len(values) :]:
             operands = [made[k] for k in step.operands]
             if step.array is not None:
                 made.append(step.array)
@@ -94,10 +104,14 @@ def _trace(op, fun, args, kwargs, shapeless):
     values, positional, names = _arguments(op, args, kwargs)
     with Tracing():
         placeholders = abstract_like(values, [x.shape for x in values])
-        result = fun(*placeholders[:positional], **dict(zip(names, placeholders[positional:])))
+        handles = new_handles(placeholders)
+        result = fun(*handles[:positional], **dict(zip(names, handles[positional:])))
         outputs = trees.flatten(result)[0]
         if not outputs:
-            raise ValueError(f"[{op}] the function gave {type(result).__name__}; one array or more would be right")
+            raise ValueError(
+                f"[{op}] the function gave {type(result).__name__}; one array or more would be "
+                "right"
+            )
         steps, ends = walk(outputs, placeholders, True)
     mx.eval([step.array for step in steps if step.array is not None])
     _see_through(steps, ends)
@@ -108,7 +122,8 @@ def _trace(op, fun, args, kwargs, shapeless):
 
 
 def _see_through(steps, ends):
-    """Let operands skip ``attach`` nodes, which carry Python functions: the values are those of their last operands."""
+    """Let operands skip ``attach`` nodes, which carry Python functions: the values are those of
+    their last operands."""
     behind = {}
     for k, step in enumerate(steps):
         step.operands = tuple(behind.get(o, o) for o in step.operands)
@@ -140,7 +155,9 @@ def _unbroadcast(steps, inputs):
     for step in steps[inputs:]:
         if step.name is None or _ROWS[step.name].kind != "elementwise":
             continue
-        sources = tuple(steps[k].operands[0] if steps[k].name == "broadcast_to" else k for k in step.operands)
+        sources = tuple(
+            steps[k].operands[0] if steps[k].name == "broadcast_to" else k for k in step.operands
+        )
         if mx.broadcast_shapes(*(steps[k].shape for k in sources)) == tuple(step.shape):
             step.operands = sources
 
@@ -158,7 +175,9 @@ def _to_json(value):
         return {"complex": [value.real.hex(), value.imag.hex()]}
     if isinstance(value, tuple):
         return [_to_json(item) for item in value]
-    raise ValueError(f"[export_function] a parameter of type {type(value).__name__} has no place in a file")
+    raise ValueError(
+        f"[export_function] a parameter of type {type(value).__name__} has no place in a file"
+    )
 
 
 def _from_json(value):
@@ -167,7 +186,7 @@ def _from_json(value):
     if type(value) is list:
         return tuple([_from_json(item) for item in value])
     if type(value) is dict and len(value) == 1:
-        (kind, text), = value.items()
+        ((kind, text),) = value.items()
         if kind == "float":
             return float.fromhex(text)
         if kind == "complex":
@@ -186,17 +205,31 @@ def _header_of(traces, shapeless, metadata):
             if step.array is not None:
                 if id(step.array) not in place:
                     place[id(step.array)] = offset
-                    values = to_numpy(step.array.view(mx.uint16) if step.dtype == "bfloat16" else step.array)
+                    values = to_numpy(
+                        step.array.view(mx.uint16) if step.dtype == "bfloat16" else step.array
+                    )
                     constants.append(_files.raw_bytes(values, step.dtype))
                     offset += -(-len(constants[-1]) // ALIGNMENT) * ALIGNMENT
                 entry["offset"] = place[id(step.array)]
             elif k >= len(trace.inputs):
-                entry.update(row=step.name, operands=list(step.operands), params=_to_json(tuple(step.params)))
+                entry.update(
+                    row=step.name, operands=list(step.operands), params=_to_json(tuple(step.params))
+                )
             steps.append(entry)
-        listed.append({
-            "positional": trace.positional, "names": trace.names, "outputs": list(trace.outputs), "steps": steps,
-        })
-    return {"dtypes": _DTYPES, "shapeless": shapeless, "metadata": metadata, "traces": listed}, constants
+        listed.append(
+            {
+                "positional": trace.positional,
+                "names": trace.names,
+                "outputs": list(trace.outputs),
+                "steps": steps,
+            }
+        )
+    return {
+        "dtypes": _DTYPES,
+        "shapeless": shapeless,
+        "metadata": metadata,
+        "traces": listed,
+    }, constants
 
 
 def _write(file, traces, shapeless, metadata):
@@ -210,7 +243,8 @@ def _write(file, traces, shapeless, metadata):
 
 
 def _read(file):
-    """The header and a function that reads a constant; a ValueError that names the fault otherwise."""
+    """The header and a function that reads a constant; a ValueError that names the fault
+    otherwise."""
     with _files.open_source(file) as source:
         if source.size < 16 or source.read(8, "the magic") != MAGIC:
             source.fail("no exported function of mlxc", _RIGHT)
@@ -241,7 +275,8 @@ def _need(condition, what):
 
 
 def _traces_of(source, header, constant):
-    """The traces of a header, and the metadata; whatever is wrong with them is said with the file's name."""
+    """The traces of a header, and the metadata; whatever is wrong with them is said with the file's
+    name."""
     try:
         _need(type(header) is dict, "a header that is no object")
         _need(header.get("dtypes") == _DTYPES, "dtypes of another version")
@@ -263,13 +298,24 @@ def _trace_of(entry, shapeless, constant):
     _need(type(entry) is dict, "a trace that is no object")
     positional, names, ends = entry.get("positional"), entry.get("names"), entry.get("outputs")
     listed = entry.get("steps")
-    _need(type(listed) is list and type(ends) is list and type(names) is list, "a trace without its lists")
-    _need(all(type(name) is str for name in names) and sorted(set(names)) == names, "names that are not sorted texts")
-    _need(type(positional) is int and 0 <= positional <= len(listed) - len(names), "a number of inputs out of range")
+    _need(
+        type(listed) is list and type(ends) is list and type(names) is list,
+        "a trace without its lists",
+    )
+    _need(
+        all(type(name) is str for name in names) and sorted(set(names)) == names,
+        "names that are not sorted texts",
+    )
+    _need(
+        type(positional) is int and 0 <= positional <= len(listed) - len(names),
+        "a number of inputs out of range",
+    )
     steps = []
     for k, step in enumerate(listed):
         steps.append(_step_of(step, k, k < positional + len(names), constant))
-    _need(ends and all(type(k) is int and 0 <= k < len(steps) for k in ends), "outputs out of range")
+    _need(
+        ends and all(type(k) is int and 0 <= k < len(steps) for k in ends), "outputs out of range"
+    )
     return _Trace(steps, ends, positional, names, shapeless)
 
 
@@ -286,25 +332,36 @@ def _step_of(step, position, is_input, constant):
     dtype, shape = step.get("dtype"), step.get("shape")
     _need(type(dtype) is str and dtype in CODE, f"dtype {_files.shorten(dtype)}")
     _need(type(shape) is list and len(shape) <= _files.MAX_DIMS, "a step without a shape")
-    _need(all(type(size) is int and 0 <= size < 1 << 58 for size in shape), f"shape {_files.shorten(shape)}")
+    _need(
+        all(type(size) is int and 0 <= size < 1 << 58 for size in shape),
+        f"shape {_files.shorten(shape)}",
+    )
     if is_input:
         return _Step(None, (), dtype, tuple(shape), (), None)
     if "offset" in step:
         return _Step(None, (), dtype, tuple(shape), (), constant(shape, dtype, step["offset"]))
     name, operands, params = step.get("row"), step.get("operands"), _from_json(step.get("params"))
     _need(type(name) is str and name in _ROWS and name != "attach", f"row {_files.shorten(name)}")
-    _need(type(operands) is list and type(params) is tuple, f"row {name} without operands or parameters")
-    _need(all(type(k) is int and 0 <= k < position for k in operands), f"operands of {name} out of range")
+    _need(
+        type(operands) is list and type(params) is tuple,
+        f"row {name} without operands or parameters",
+    )
+    _need(
+        all(type(k) is int and 0 <= k < position for k in operands),
+        f"operands of {name} out of range",
+    )
     return _Step(name, params, dtype, tuple(shape), tuple(operands), None)
 
 
 def _check(trace):
-    """Make every step over placeholders: rows refuse what is wrong, and shapes must be those that the file states."""
+    """Make every step over placeholders: rows refuse what is wrong, and shapes must be those that
+    the file states."""
     with Tracing():
         made = abstract_like(
-            [mx.zeros((), getattr(mx, s.dtype)) for s in trace.inputs], [tuple(s.shape) for s in trace.inputs]
+            [mx.zeros((), getattr(mx, s.dtype)) for s in trace.inputs],
+            [tuple(s.shape) for s in trace.inputs],
         )
-        for step in trace.steps[len(trace.inputs):]:
+        for step in trace.steps[len(trace.inputs) :]:
             operands = [made[k] for k in step.operands]
             if step.array is not None:
                 made.append(step.array)
@@ -313,19 +370,29 @@ def _check(trace):
                 _check_pick(operands, step.params)
                 x = operands[0][step.params[0]]
             else:
-                _need(all(isinstance(o, array) for o in operands), f"{step.name} of a step with several outputs")
+                _need(
+                    all(isinstance(o, array) for o in operands),
+                    f"{step.name} of a step with several outputs",
+                )
                 _check_row(_ROWS[step.name], operands, step.params)
                 x = bind(step.name, tuple(operands), step.params)
             made.append(x)
             if isinstance(x, array):
                 same = x.shape == tuple(step.shape) and x.dtype.name == step.dtype
-                _need(same, f"{step.name} gives {x.dtype.name} {x.shape}, not {step.dtype} {tuple(step.shape)}")
+                _need(
+                    same,
+                    f"{step.name} gives {x.dtype.name} {x.shape}, not {step.dtype} "
+                    f"{tuple(step.shape)}",
+                )
         _need(all(isinstance(made[k], array) for k in trace.outputs), "an output that is no array")
 
 
 def _check_pick(operands, params):
     _need(len(operands) == 1 and type(operands[0]) is tuple, "pick of a step with one output")
-    _need(len(params) == 1 and type(params[0]) is int and 0 <= params[0] < len(operands[0]), f"pick {params}")
+    _need(
+        len(params) == 1 and type(params[0]) is int and 0 <= params[0] < len(operands[0]),
+        f"pick {params}",
+    )
 
 
 def _check_row(row, operands, params):
@@ -334,14 +401,19 @@ def _check_row(row, operands, params):
         _need(len(operands) == row.arity and not params, f"{row.name} of {len(operands)} operands")
         return
     wanted = tuple(row.params)
-    _need(len(params) == len(wanted), f"{row.name} with {len(params)} parameters, not {len(wanted)}")
+    _need(
+        len(params) == len(wanted), f"{row.name} with {len(params)} parameters, not {len(wanted)}"
+    )
     if row.kind == "kernel":
         return
     _need(len(operands) == 1, f"{row.name} of {len(operands)} operands")
     ndim = operands[0].ndim
     for name, value in zip(wanted, params):
         if name in ("axes", "shape", "start", "stop", "stride", "strides"):
-            _need(type(value) is tuple and all(type(v) is int and abs(v) < 1 << 58 for v in value), f"{row.name} {name}")
+            _need(
+                type(value) is tuple and all(type(v) is int and abs(v) < 1 << 58 for v in value),
+                f"{row.name} {name}",
+            )
         elif name == "keepdims":
             _need(type(value) is bool, f"{row.name} {name} {value!r}")
         else:
@@ -351,14 +423,18 @@ def _check_row(row, operands, params):
     if row.name == "transpose":
         _need(sorted(params[0]) == list(range(ndim)), f"transpose {params[0]} of {ndim} axes")
     elif row.kind == "reduction":
-        _need(list(params[0]) == sorted(set(params[0])) and all(0 <= a < ndim for a in params[0]), f"axes {params[0]}")
+        _need(
+            list(params[0]) == sorted(set(params[0])) and all(0 <= a < ndim for a in params[0]),
+            f"axes {params[0]}",
+        )
 
 
 # ---- the public functions ----
 
 
 class FunctionExporter:
-    """Exports several traces of one function to a file; made by ``exporter`` and used with ``with``.
+    """Exports several traces of one function to a file; made by ``exporter`` and used with
+    ``with``.
 
     Called with arrays it adds the trace of the function for them; ``close`` writes the file.
     """
@@ -399,7 +475,9 @@ class FunctionExporter:
 
 def _check_arguments(op, fun, metadata):
     if not callable(fun):
-        raise TypeError(f"[{op}] {type(fun).__name__} is not callable; a function of arrays would be right")
+        raise TypeError(
+            f"[{op}] {type(fun).__name__} is not callable; a function of arrays would be right"
+        )
     if metadata is not None and not isinstance(metadata, str):
         raise TypeError(f"[{op}] metadata of type {type(metadata).__name__}; a str would be right")
 
@@ -436,8 +514,8 @@ def export_function(file_or_callback, fun, *args, shapeless=False, metadata=None
     """Write the graph of a function, traced for example arguments, to a file.
 
     Args:
-        file_or_callback (str, path or callable): The file; a callable is handed dicts that describe the graph instead:
-            its inputs, keyword inputs, outputs, constants and each primitive.
+        file_or_callback (str, path or callable): The file; a callable is handed dicts that describe
+            the graph instead: its inputs, keyword inputs, outputs, constants and each primitive.
         fun (callable): Takes arrays, gives one or a tree of them.
         *args (array): Example arguments; also a tuple of arrays and a dict of named ones.
         shapeless (bool): Let the sizes of axes differ from those traced.
@@ -445,7 +523,8 @@ def export_function(file_or_callback, fun, *args, shapeless=False, metadata=None
         **kwargs (array): Named example arguments.
 
     Raises:
-        ValueError: If an argument is no array, ``fun`` gives none, or ``metadata`` is given with a callable.
+        ValueError: If an argument is no array, ``fun`` gives none, or ``metadata`` is given with a
+            callable.
 
     Example:
         >>> import os, tempfile, mlxc.core as mx
@@ -460,7 +539,10 @@ def export_function(file_or_callback, fun, *args, shapeless=False, metadata=None
         _write(file_or_callback, [trace], bool(shapeless), metadata)
         return
     if metadata is not None:
-        raise ValueError("[export_function] metadata is kept in files only; a path instead of a callable would be right")
+        raise ValueError(
+            "[export_function] metadata is kept in files only; a path instead of a callable "
+            "would be right"
+        )
     _report(file_or_callback, trace)
 
 
@@ -477,14 +559,21 @@ def _report(callback, trace):
     keywords = [(name, names[trace.positional + k]) for k, name in enumerate(trace.names)]
     callback({"type": "keyword_inputs", "keywords": keywords})
     callback({"type": "outputs", "outputs": [entry(k) for k in trace.outputs]})
-    constants = [(names[k], step.array) for k, step in enumerate(trace.steps) if step.array is not None]
+    constants = [
+        (names[k], step.array) for k, step in enumerate(trace.steps) if step.array is not None
+    ]
     callback({"type": "constants", "constants": constants})
     for k, step in enumerate(trace.steps):
         if step.name is not None:
-            callback({
-                "type": "primitive", "name": step.name, "inputs": [entry(o) for o in step.operands],
-                "outputs": [entry(k)], "arguments": list(step.params),
-            })
+            callback(
+                {
+                    "type": "primitive",
+                    "name": step.name,
+                    "inputs": [entry(o) for o in step.operands],
+                    "outputs": [entry(k)],
+                    "arguments": list(step.params),
+                }
+            )
 
 
 def import_function(file, return_metadata=False):
@@ -495,7 +584,8 @@ def import_function(file, return_metadata=False):
         return_metadata (bool): Also give the text kept with the function.
 
     Returns:
-        callable: Takes arrays as the exported traces did and gives a tuple of arrays; with the metadata, if asked for.
+        callable: Takes arrays as the exported traces did and gives a tuple of arrays; with the
+            metadata, if asked for.
 
     Raises:
         ValueError: If the file is not whole or states anything impossible.
@@ -519,7 +609,9 @@ def import_function(file, return_metadata=False):
         for trace in traces:
             if trace.fits(values, positional, names):
                 return trace.apply(values)
-        given = _described([x.shape for x in values], [x.dtype.name for x in values], positional, names)
+        given = _described(
+            [x.shape for x in values], [x.dtype.name for x in values], positional, names
+        )
         known = "; ".join(map(str, traces))
         raise ValueError(f"[import_function] called with {given}; what was exported takes {known}")
 

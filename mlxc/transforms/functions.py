@@ -8,7 +8,7 @@ from mlxc._graph import array
 
 from . import trees
 from .autodiff import pull_back, push_forward
-from .tracing import Tracing, abstract_like, placeholders
+from .tracing import Tracing, abstract_like, new_handles, placeholders
 from .vectorize import replay_batched
 
 __all__ = ["grad", "jvp", "value_and_grad", "vjp", "vmap"]
@@ -54,7 +54,7 @@ def vjp(fun, primals, cotangents):
     cotangents = _as_list("vjp", cotangents, "cotangents")
     with Tracing():
         inputs = placeholders(primals)
-        outputs = _as_list("vjp", fun(*inputs), "outputs")
+        outputs = _as_list("vjp", fun(*new_handles(inputs)), "outputs")
         _check_like("vjp", "cotangents", cotangents, outputs)
         products = pull_back(mx, outputs, inputs, cotangents)
     return outputs, [mx.zeros_like(x) if ct is None else ct for x, ct in zip(primals, products)]
@@ -84,7 +84,7 @@ def jvp(fun, primals, tangents):
     _check_like("jvp", "tangents", tangents, primals)
     with Tracing():
         inputs = placeholders(primals)
-        outputs = _as_list("jvp", fun(*inputs), "outputs")
+        outputs = _as_list("jvp", fun(*new_handles(inputs)), "outputs")
         products = push_forward(mx, outputs, inputs, tangents)
     return outputs, [mx.zeros_like(x) if t is None else t for x, t in zip(outputs, products)]
 
@@ -209,7 +209,7 @@ def _differentiated(op, fun, argnums, argnames):
         _check_inputs(op, leaves, "what is differentiated with respect to")
         with Tracing():
             inputs = placeholders(leaves)
-            traced = trees.unflatten(skeleton, inputs)
+            traced = trees.unflatten(skeleton, new_handles(inputs))
             new_args = list(args)
             for n, value in zip(numbers, traced):
                 new_args[n] = value
@@ -234,30 +234,36 @@ def _arranged(result, numbers, names, single):
     return (positional[0] if len(numbers) == 1 else tuple(positional)), named
 
 
+def _axes_beside(op, axes, skeleton):
+    """The axes of a tree, one for each array of a skeleton, in order."""
+    if isinstance(skeleton, trees._Leaf):
+        if axes is not None and not isinstance(axes, int):
+            raise ValueError(f"[{op}] {axes!r} for an array; an axis or None would be right")
+        return [axes]
+    same = axes is None or isinstance(axes, int)
+    if isinstance(skeleton, dict):
+        if not same and (not isinstance(axes, dict) or not set(skeleton) <= set(axes)):
+            raise ValueError(f"[{op}] {axes!r} for keys {list(skeleton)}; an axis for each would be right")
+        pairs = [(axes if same else axes[key], item) for key, item in skeleton.items()]
+    elif isinstance(skeleton, (list, tuple)):
+        if not same and not isinstance(axes, (list, tuple)):
+            raise ValueError(f"[{op}] {axes!r} for {len(skeleton)} values; axes would be right")
+        if not same and len(axes) != len(skeleton):
+            raise ValueError(
+                f"[{op}] {len(axes)} axes for {len(skeleton)} values; one each would be right"
+            )
+        pairs = list(zip([axes] * len(skeleton) if same else axes, skeleton))
+    else:
+        return []
+    return [axis for spec, item in pairs for axis in _axes_beside(op, spec, item)]
+
+
 def _axes_of(op, axes, value):
     """An axis (or None) for every array of a value: axes is an integer, None, or a tree like the value."""
     leaves, skeleton = trees.flatten(value)
     if axes is None or isinstance(axes, int):
         return [axes] * len(leaves)
-    result = []
-
-    def visit(spec, node):
-        if isinstance(node, trees._Leaf):
-            if spec is not None and not isinstance(spec, int):
-                raise ValueError(f"[{op}] {spec!r} for an array; an axis or None would be right")
-            result.append(spec)
-        elif isinstance(node, (list, tuple)):
-            specs = [spec] * len(node) if spec is None or isinstance(spec, int) else list(spec)
-            if len(specs) != len(node):
-                raise ValueError(f"[{op}] {len(specs)} axes for {len(node)} values; one each would be right")
-            for s, n in zip(specs, node):
-                visit(s, n)
-        elif isinstance(node, dict):
-            for key, n in node.items():
-                visit(spec if spec is None or isinstance(spec, int) else spec[key], n)
-
-    visit(axes, skeleton)
-    return result
+    return _axes_beside(op, axes, skeleton)
 
 
 def vmap(fun, in_axes=0, out_axes=0):
@@ -301,7 +307,8 @@ def vmap(fun, in_axes=0, out_axes=0):
             traced = list(leaves)
             for k, x in zip(batch, inputs):
                 traced[k] = x
-            outputs, out_skeleton = trees.flatten(fun(*trees.unflatten(skeleton, traced)))
+            given = trees.unflatten(skeleton, new_handles(traced))
+            outputs, out_skeleton = trees.flatten(fun(*given))
             results = replay_batched(mx, outputs, inputs, moved)
         placed = _axes_of("vmap", out_axes, trees.unflatten(out_skeleton, outputs))
         size = sizes.pop()
@@ -318,4 +325,4 @@ def _placed(result, batched, axis, size):
         return result
     if not batched:
         result = mx.broadcast_to(mx.expand_dims(result, 0), (size, *result.shape))
-    return mx.moveaxis(result, 0, axis)
+    return mx.moveaxis(result, 0, mx._normalize_axis("vmap", axis, result.ndim))

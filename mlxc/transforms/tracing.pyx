@@ -109,6 +109,12 @@ def placeholders(list arrays):
     return [wrap(placeholder_for(x.node)) for x in arrays]
 
 
+def new_handles(list arrays):
+    """Other handles of the same values: what a function changes in place, the trace does not see."""
+    cdef array x
+    return [wrap(x.node) for x in arrays]
+
+
 def abstract_like(list arrays, list shapes):
     """Placeholders without values: the arrays' dtypes, given shapes."""
     cdef array x

@@ -6,18 +6,20 @@ from mlxc._graph import array
 def flatten(tree):
     """The arrays of a tree in order, and the tree with their positions in their place."""
     leaves = []
+    return leaves, _visit(tree, leaves)
 
-    def visit(node):
-        if isinstance(node, array):
-            leaves.append(node)
-            return _Leaf(len(leaves) - 1)
-        if isinstance(node, (list, tuple)):
-            return _rebuilt(node, [visit(item) for item in node])
-        if isinstance(node, dict):
-            return {key: visit(item) for key, item in node.items()}
-        return node
 
-    return leaves, visit(tree)
+def _visit(node, leaves):
+    """Collect into leaves. A function of its own: a closure that calls itself is garbage that only the
+    collector finds, and it would hold the arrays until then."""
+    if isinstance(node, array):
+        leaves.append(node)
+        return _Leaf(len(leaves) - 1)
+    if isinstance(node, (list, tuple)):
+        return _rebuilt(node, [_visit(item, leaves) for item in node])
+    if isinstance(node, dict):
+        return {key: _visit(item, leaves) for key, item in node.items()}
+    return node
 
 
 def unflatten(skeleton, leaves):

@@ -100,6 +100,21 @@ def tree_map_with_path(fn, tree, *rest, is_leaf=None, path=None):
     return mapped if isinstance(tree, dict) else _rebuild(tree, mapped.values())
 
 
+def _walk(node, path, is_leaf, put):
+    """Put every leaf with its path. No closure: one that calls itself would keep the leaves until
+    the garbage collector finds it."""
+    if is_leaf is not None and is_leaf(node):
+        put(path[1:], node)
+    elif isinstance(node, (list, tuple)):
+        for i, child in enumerate(node):
+            _walk(child, f"{path}.{i}", is_leaf, put)
+    elif isinstance(node, dict):
+        for key, child in node.items():
+            _walk(child, f"{path}.{key}", is_leaf, put)
+    else:
+        put(path[1:], node)
+
+
 def tree_flatten(tree, prefix="", is_leaf=None, destination=None):
     """Flatten a tree into pairs of dotted path and leaf.
 
@@ -131,19 +146,7 @@ def tree_flatten(tree, prefix="", is_leaf=None, destination=None):
         given = type(destination).__name__
         raise ValueError(f"[tree_flatten] destination is a {given}; pass a list, a dict or None")
 
-    def walk(node, path):
-        if is_leaf is not None and is_leaf(node):
-            put(path[1:], node)
-        elif isinstance(node, (list, tuple)):
-            for i, child in enumerate(node):
-                walk(child, f"{path}.{i}")
-        elif isinstance(node, dict):
-            for key, child in node.items():
-                walk(child, f"{path}.{key}")
-        else:
-            put(path[1:], node)
-
-    walk(tree, prefix)
+    _walk(tree, prefix, is_leaf, put)
     return destination
 
 

@@ -1,0 +1,72 @@
+"""What a call costs: ten elements, so that arithmetic is nothing."""
+
+from .registry import benchmarks, case, normal
+
+TEN = normal(10)
+
+
+def chain(lib, x):
+    """Twenty operations."""
+    for _ in range(10):
+        x = x * 0.5 + 1.0
+    return x
+
+
+def squares(x):
+    return (x * x * 0.5 + x).sum()
+
+
+def torch_gradient(torch, x):
+    x = x.clone().requires_grad_()
+    return lambda: torch.autograd.grad(squares(x), x)
+
+
+def jax_gradient(np, x):
+    import jax
+
+    gradient = jax.jit(jax.grad(squares))
+    return lambda: gradient(x)
+
+
+case(
+    "overhead.a+b of 10 elements",
+    normal(10, 10),
+    quick=True,
+    mlx=lambda mx, a, b: a + b,
+    numpy=lambda np, a, b: a + b,
+    torch=lambda torch, a, b: a + b,
+    jax=lambda np, a, b: a + b,
+    jit=False,
+)
+case(
+    "overhead.20 operations on 10 elements",
+    TEN,
+    quick=True,
+    mlx=chain,
+    numpy=chain,
+    torch=chain,
+    jax=chain,
+    jit=False,
+)
+case(
+    "overhead.compiled 20 operations",
+    TEN,
+    stateful=True,
+    mlx=lambda mx, x: compiled(mx.compile(lambda x: chain(mx, x)), x),
+    jax=lambda np, x: compiled(__import__("jax").jit(lambda x: chain(np, x)), x),
+)
+case(
+    "overhead.gradient of a small function",
+    TEN,
+    stateful=True,
+    mlx=lambda mx, x: compiled(mx.grad(squares), x),
+    torch=torch_gradient,
+    jax=jax_gradient,
+)
+
+
+def compiled(function, x):
+    return lambda: function(x)
+
+
+test_speed = benchmarks(__name__)
