@@ -310,7 +310,9 @@ def std(a, /, axis=None, keepdims=False, ddof=0, *, stream=None):
     dtype = a.dtype
     if dtype in _HALF:  # the root of the float32 variance, which may be beyond 16 bits
         a = a.astype(mx.float32)
-    root = mx.sqrt(_variance("std", a, axis, keepdims, ddof))
+    variance = _variance("std", a, axis, keepdims, ddof)
+    flat = mx.equal(variance, 0)  # where the root has no derivative, the deviation's is taken as 0
+    root = mx.where(flat, variance, mx.sqrt(mx.where(flat, mx.ones_like(variance), variance)))
     return root.astype(dtype) if dtype in _HALF else root
 
 
