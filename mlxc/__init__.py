@@ -1,6 +1,7 @@
 """mlxc: lazy arrays, composable transforms, networks and optimisers, fast on any CPU.
 
-Floor 8: importing any module of the package puts the floors together, so that ``mlxc.core`` is whole.
+Floor 8: importing any module of the package puts the floors together, so that ``mlxc.core`` is
+whole.
 """
 
 from . import _backends, core, transforms

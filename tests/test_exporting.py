@@ -20,7 +20,7 @@ def same(got, expected):
     assert len(got) == len(expected)
     for a, b in zip(got, expected):
         assert a.dtype == b.dtype
-        np.testing.assert_allclose(np.array(a), np.array(b), rtol=1e-6)
+        np.testing.assert_allclose(np.array(a), np.array(b), rtol=1e-5, atol=1e-6)
 
 
 def several(x, y):

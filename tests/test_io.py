@@ -538,7 +538,8 @@ ST_FAULTS = {
     "no object": st_file([]),
     "nesting": st_file(b"[" * 200_000),
     "name twice": st_file(
-        b'{"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}}'
+        b'{"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},'
+        b'"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}}'
     ),
     "entry": st_file({"a": 3}),
     "metadata": st_file({"__metadata__": {"a": 1}}, b""),

@@ -100,7 +100,7 @@ def test_devices_that_are_not_there_say_so():
         "metal": lambda: mx.metal.start_capture("trace.gputrace"),
         "metal_kernel": lambda: mx.fast.metal_kernel(
             name="f", input_names=["x"], output_names=["y"], source=""
-        ),
+        )(inputs=[]),
         "cuda_kernel": lambda: mx.fast.cuda_kernel(
             name="f", input_names=["x"], output_names=["y"], source=""
         ),

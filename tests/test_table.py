@@ -1,17 +1,14 @@
 """The free tests: what every row promises, checked for every row.
 
-A new row is tested by being there: against NumPy for every dtype and layout, its derivatives against finite
-differences and each other, vmap against a loop, bad input refused. Rows with no reference or samples fail.
+A new row is tested by being there: against NumPy for every dtype and layout, its derivatives
+against finite differences and each other, vmap against a loop, bad input refused. Rows with no
+reference or samples fail.
 """
 
 import itertools
 
 import numpy as np
 import pytest
-
-import mlxc.core as mx
-from mlxc._table.dtypes import promote
-from mlxc._table.rows import NoGradient
 from support import (
     COMPUTE,
     KIND,
@@ -32,6 +29,10 @@ from support import (
     to_np,
     wide,
 )
+
+import mlxc.core as mx
+from mlxc._table.dtypes import promote
+from mlxc._table.rows import NoGradient
 
 ELEMENTWISE, REDUCTIONS = of_kind("elementwise"), of_kind("reduction")
 KERNELS, MOVEMENTS = of_kind("kernel"), of_kind("movement")
@@ -93,7 +94,9 @@ def operands(row, rng, name, shape=SHAPE):
     values = [sample(rng, name, shape, *bounds) for bounds in domain]
     if KIND[name] == "b" and row.inputs == "float" and domain[0][1] < 1:  # True lies outside
         values = [np.zeros(shape, bool)] * row.arity
-    if row.name in ("floor_divide", "remainder") and KIND[name] == "f":  # rounding must not cross an integer
+    if (
+        row.name in ("floor_divide", "remainder") and KIND[name] == "f"
+    ):  # rounding must not cross an integer
         steps = np.floor(wide(values[0])) + rng.uniform(0.1, 0.9, shape)
         values[0] = (steps * wide(values[1])).astype(NUMPY[name])
     if row.name == "select":
@@ -102,11 +105,12 @@ def operands(row, rng, name, shape=SHAPE):
 
 
 def reference_of(row, xs, name):
-    """What NumPy gives for operands; in their own dtype for integers, in the widest one for floats."""
+    """What NumPy gives for operands; in their own dtype for integers, in the widest one for floats.
+    """
     function = getattr(np, row.reference) if isinstance(row.reference, str) else row.reference
     computed = operand_name(row, name)
     if row.name == "logaddexp" and KIND[computed] == "c":  # NumPy has it for real numbers only
-        function = lambda x, y: np.log(np.exp(x) + np.exp(y))  # noqa: E731
+        function = lambda x, y: np.log(np.exp(x) + np.exp(y))
     first = 1 if row.name == "select" else 0
     if KIND[computed] == "b" and first == 0:
         # NumPy leaves some arithmetic of bools undefined; ours is that of integers, as a bool.
@@ -210,7 +214,8 @@ ZERO = "stop_gradient"  # the one row whose derivative is not that of its values
 
 
 def as_float(row, xs):
-    """The function of a row in its floating operands, with a floating result; select's condition stays fixed."""
+    """The function of a row in its floating operands, with a floating result; select's condition
+    stays fixed."""
     fixed = xs[:1] if row.name == "select" else []
 
     def function(*free):
@@ -246,7 +251,7 @@ def test_the_second_derivative_of_an_elementwise_row_is_the_slope_of_the_first(r
     for k in range(len(xs)):
         first = mx.grad(lambda *a: function(*a).sum(), argnums=k)
         for j in range(len(xs)):
-            second = mx.grad(lambda *a: first(*a).sum(), argnums=j)(*xs)
+            second = mx.grad(lambda *a, first=first: first(*a).sum(), argnums=j)(*xs)
             np.testing.assert_allclose(to_np(second), slope(first, xs, j), rtol=1e-5, atol=1e-6)
 
 
@@ -270,7 +275,8 @@ def test_derivatives_of_an_elementwise_row_hold_for_complex_numbers(row):
     rng = generator(row.name, "complex")
     name = result_name(row, "complex64")
     if KIND[name] == "b" or row.name in ("sign", "rint", "maximum", "minimum"):
-        return None  # constant almost everywhere along the reals only, or ordered: not differentiable there
+        # constant almost everywhere along the reals only, or ordered: not differentiable there
+        return None
     xs = [to_mx(x) for x in operands(row, rng, "complex64", (4, 3))]
     function, xs = as_float(row, xs)
     return check_derivatives(function, xs, rng, step=1e-2, tolerance=5e-3)
@@ -341,7 +347,12 @@ def test_a_reduction_equals_numpy_for_every_dtype_and_axis(row, name):
         out = getattr(mx, row.name)(to_mx(x), axis=axis, keepdims=keepdims)
         assert out.dtype.name == result
         assert_close(out, reduce_reference(row, x, axis, keepdims, result), result, factor=8)
-    assert_close(getattr(to_mx(x), row.name)(), reduce_reference(row, x, None, False, result), result, factor=8)
+    assert_close(
+        getattr(to_mx(x), row.name)(),
+        reduce_reference(row, x, None, False, result),
+        result,
+        factor=8,
+    )
 
 
 @rows(REDUCTIONS)
@@ -364,7 +375,9 @@ def test_a_reduction_reads_broadcast_operands_and_what_feeds_it(row):
         expected = reduce_reference(row, full, axis, False, result)
         assert_close(getattr(mx, row.name)(stretched, axis=axis), expected, result, factor=8)
         expected = reduce_reference(row, np.sin(wide(full)), axis, False, result)
-        assert_close(getattr(mx, row.name)(mx.sin(stretched), axis=axis), expected, result, factor=8)
+        assert_close(
+            getattr(mx, row.name)(mx.sin(stretched), axis=axis), expected, result, factor=8
+        )
 
 
 @rows(REDUCTIONS)
@@ -398,7 +411,11 @@ def test_derivatives_of_a_reduction_hold_along_all_axes(row, keepdims):
 
         check_derivatives(function, [x], rng)
         weights = mx.array(rng.standard_normal(function(x).shape), dtype=mx.float64)
-        check_derivatives(mx.grad(lambda x: (function(x) ** 2 * weights).sum()), [x], rng, tolerance=1e-5)  # noqa: B023
+
+        def weighted(x, function=function, weights=weights):
+            return (function(x) ** 2 * weights).sum()
+
+        check_derivatives(mx.grad(weighted), [x], rng, tolerance=1e-5)
 
 
 @rows([row for row in REDUCTIONS if row.out == "bool"])
@@ -428,3 +445,231 @@ def test_a_reduction_hands_nan_on_as_numpy_does(row):
     for axis in (0, 1):
         expected = getattr(np, row.reference)(x, axis=axis)
         np.testing.assert_array_equal(to_np(getattr(mx, row.name)(to_mx(x), axis=axis)), expected)
+
+
+# ---- movement ----
+
+FLOAT32, INT32 = NAMES.index("float32"), NAMES.index("int32")
+MOVES = [  # name, shape, parameters, what NumPy says
+    ("astype", (3, 4), (FLOAT32,), lambda x: x.astype(np.float32)),
+    ("broadcast_to", (3, 1, 4), ((2, 3, 5, 4),), lambda x: np.broadcast_to(x, (2, 3, 5, 4))),
+    ("broadcast_to", (), ((2, 3),), lambda x: np.broadcast_to(x, (2, 3))),
+    ("broadcast_to", (1, 1), ((2, 0),), lambda x: np.broadcast_to(x, (2, 0))),
+    ("transpose", (2, 3, 4), ((2, 0, 1),), lambda x: np.transpose(x, (2, 0, 1))),
+    ("transpose", (), ((),), lambda x: x),
+    ("reshape", (2, 3, 4), ((4, 6),), lambda x: x.reshape(4, 6)),
+    ("reshape", (2, 3, 4), ((2, 2, 1, 3, 2),), lambda x: x.reshape(2, 2, 1, 3, 2)),
+    ("reshape", (1, 1), ((),), lambda x: x.reshape(())),
+    ("slice", (5, 6), ((0, 5), (5, -1), (2, -2)), lambda x: x[0:5:2, ::-2]),
+    ("slice", (5, 6), ((1, 2), (4, 2), (1, 1)), lambda x: x[1:4, 2:2]),
+    ("as_strided", (12,), ((3, 4), (2, 1), 1), lambda x: np.stack([x[1 + 2 * k : 5 + 2 * k] for k in range(3)])),
+    ("as_strided", (3, 4), ((4, 2), (-1, 0), 7), lambda x: np.stack([x.ravel()[7:3:-1]] * 2, 1)),
+    ("view", (3, 4), (INT32,), lambda x: x.view(np.int32)),
+]  # fmt: skip
+each_move = pytest.mark.parametrize("name, shape, params, reference", MOVES, ids=lambda v: v if isinstance(v, str) else "")
+
+
+def test_every_movement_row_is_tested_here():
+    named = {move[0] for move in MOVES} | {"pick"}  # pick: by kernels of several outputs
+    assert {row.name for row in MOVEMENTS} == named
+
+
+@each_move
+def test_a_movement_row_equals_numpy_in_every_layout(name, shape, params, reference):
+    x = sample(generator(name), "float64" if name != "view" else "float32", shape)
+    if name == "astype":
+        x = x.astype(np.float16)
+    expected = reference(x)
+    out = mx._bind(name, (to_mx(x),), params)
+    assert out.shape == expected.shape
+    np.testing.assert_array_equal(to_np(out), expected)
+    turned = mx.transpose(to_mx(np.ascontiguousarray(x.T)))
+    np.testing.assert_array_equal(to_np(mx._bind(name, (turned,), params)), expected)
+    if x.ndim:
+        spaced = to_mx(np.repeat(x, 2, -1))[..., ::2]
+        np.testing.assert_array_equal(to_np(mx._bind(name, (spaced,), params)), expected)
+    if x.dtype.kind == "f" and name != "view":
+        computed = mx._bind(name, (to_mx(x) * 2 - 1,), params)
+        rounding = 2e-3 if x.dtype == np.float16 else 0  # halves are not rounded inside a program
+        np.testing.assert_allclose(to_np(computed), reference(x * 2 - 1), rtol=rounding, atol=rounding)
+
+
+@each_move
+def test_derivatives_of_a_movement_row_hold(name, shape, params, reference):
+    if name == "view":
+        params = (NAMES.index("float64"),)
+    rng = generator(name, "gradient")
+    if name == "astype":
+        x = to_mx(rng.standard_normal(shape).astype(np.float32))
+        return check_derivatives(lambda x: mx._bind(name, (x,), (NAMES.index("float64"),)), [x], rng, 1e-2, 1e-4)
+    (x,) = double(rng.standard_normal(shape))
+    if name == "view":  # bits have no derivative
+        return check_stopped(lambda x: mx._bind(name, (x,), params), [x])
+    return check_derivatives(lambda x: mx._bind(name, (x,), params), [x], rng)
+
+
+@each_move
+def test_vmap_of_a_movement_row_equals_a_loop(name, shape, params, reference):
+    x = to_mx(sample(generator(name, "vmap"), "float32", (3, *shape)))
+    for size in (3, 0):
+        mapped = mx.vmap(lambda x: mx._bind(name, (x,), params))(x[:size])
+        expected = [reference(to_np(row)) for row in x[:size]]
+        assert mapped.shape == (size, *reference(to_np(x[0])).shape)
+        if expected:
+            np.testing.assert_array_equal(to_np(mapped), np.stack(expected))
+
+
+# ---- kernels ----
+
+GAUGED = ("cholesky", "eigh")  # read one triangle: their derivatives are those along symmetric directions
+SAMPLED = [row for row in KERNELS if row.name != "attach"]  # attach carries functions: test_transforms.py
+SMOOTH = [row for row in SAMPLED if not isinstance(row.vjp, NoGradient)]
+
+
+def cases(row):
+    """A row's samples, their parameters in order."""
+    assert row.samples is not None, f"{row.name} has no samples"
+    given = row.samples(mx, generator(row.name))
+    assert given, f"{row.name} has no samples"
+    return [
+        (list(xs), tuple(params[name] for name in row.params) if isinstance(params, dict) else tuple(params))
+        for xs, params in given
+    ]
+
+
+def run_kernel(row, xs, params):
+    if row.name in GAUGED:
+        xs = [(x + mx.swapaxes(x, -1, -2)) / 2 for x in xs]
+    return as_outputs(mx._bind(row.name, tuple(xs), params))
+
+
+def in_double(row, xs, params):
+    """The operands in float64 if the row computes it, else as they are."""
+    wider = [x.astype(mx.float64) if x.dtype == mx.float32 else x for x in xs]
+    try:
+        outputs = run_kernel(row, wider, params)
+        mx.eval(outputs)
+    except (ValueError, TypeError):
+        return xs
+    floating = [out for out in outputs if is_floating(out)]
+    return wider if all(out.dtype != mx.float32 for out in floating) else xs
+
+
+def of_floats(row, xs, params):
+    """The row as a function of its floating operands, giving floating outputs."""
+    free = [k for k, x in enumerate(xs) if is_floating(x)]
+
+    def function(*values):
+        operands = list(xs)
+        for k, value in zip(free, values):
+            operands[k] = value
+        outputs = run_kernel(row, operands, params)
+        return [out if is_floating(out) else out.astype(mx.float64) for out in outputs]
+
+    return function, [xs[k] for k in free]
+
+
+@rows(SAMPLED)
+def test_a_kernel_says_the_shapes_and_dtypes_it_gives(row):
+    for xs, params in cases(row):
+        inferred = row.infer([x.shape for x in xs], [x.dtype.name for x in xs], **dict(zip(row.params, params)))
+        outputs = as_outputs(mx._bind(row.name, tuple(xs), params))
+        assert [(tuple(shape), dtype) for shape, dtype in inferred] == [(o.shape, o.dtype.name) for o in outputs]
+        for out in outputs:
+            assert to_np(out).shape == out.shape
+
+
+@rows(SAMPLED)
+def test_a_kernel_reads_every_layout(row):
+    for xs, params in cases(row):
+        dense = [to_np(out) for out in run_kernel(row, xs, params)]
+        turned = [mx.transpose(mx.array(to_np(x).T.copy())) for x in xs]
+        spaced = [mx.array(np.repeat(to_np(x), 2, -1))[..., ::2] if x.ndim else x for x in xs]
+        offset = [mx.array(np.pad(to_np(x), 1))[(slice(1, -1),) * x.ndim] for x in xs]
+        for operands in (turned, spaced, offset):
+            for got, expected in zip(run_kernel(row, operands, params), dense):
+                np.testing.assert_allclose(to_np(got), expected, rtol=1e-4, atol=1e-5)
+
+
+@rows(SMOOTH)
+def test_derivatives_of_a_kernel_hold(row):
+    rng = generator(row.name, "gradient")
+    for xs, params in cases(row):
+        function, free = of_floats(row, in_double(row, xs, params), params)
+        if all(x.dtype == mx.float64 for x in free):
+            check_derivatives(function, free, rng, tolerance=1e-5)
+        else:
+            check_derivatives(function, free, rng, step=5e-3, tolerance=2e-2)
+
+
+@rows(SMOOTH)
+def test_second_derivatives_of_a_kernel_hold_or_are_said_to_be_absent(row):
+    rng = generator(row.name, "second")
+    for xs, params in cases(row)[:4]:
+        function, free = of_floats(row, in_double(row, xs, params), params)
+        if not all(x.dtype == mx.float64 for x in free):
+            continue
+        weights = [mx.array(rng.standard_normal(out.shape), dtype=out.dtype) for out in function(*free)]
+
+        def gradient(*free, function=function, weights=weights):
+            return mx.vjp(function, list(free), weights)[1]
+
+        try:
+            mx.jvp(gradient, free, free)
+        except ValueError as error:
+            assert "has no derivative" in str(error)
+            continue
+        check_derivatives(gradient, free, rng, tolerance=1e-4, rounds=1)
+
+
+@rows([row for row in SAMPLED if isinstance(row.vjp, NoGradient)])
+def test_a_kernel_without_derivative_says_why(row):
+    for xs, params in cases(row):
+        function, free = of_floats(row, xs, params)
+        if free:
+            with pytest.raises(ValueError, match=rf"{row.name} .*has no derivative: {row.vjp.reason[:20]}"):
+                mx.grad(lambda *free: sum(out.sum() for out in function(*free)))(*free)
+
+
+def varied(x, count):
+    """Examples like x: scaled where floating, turned around where not."""
+    if is_floating(x):
+        return mx.stack([x * (1 + 0.25 * k) for k in range(count)])
+    return mx.stack([x if k % 2 == 0 or x.ndim == 0 else x[::-1] for k in range(count)])
+
+
+@rows(SAMPLED)
+def test_vmap_of_a_kernel_equals_a_loop(row):
+    for xs, params in cases(row)[:6]:
+        if not xs:
+            continue
+        choices = {tuple([0] * len(xs)), tuple([0] + [None] * (len(xs) - 1)), tuple([None] * (len(xs) - 1) + [0])}
+        for axes in sorted(choices, key=str):
+            batch = [x if axis is None else varied(x, 3) for x, axis in zip(xs, axes)]
+
+            def function(*xs, params=params):
+                return run_kernel(row, xs, params)
+
+            mapped = mx.vmap(function, in_axes=axes)(*batch)
+            for got, expected in zip(mapped, looped(function, axes, batch)):
+                assert got.shape == expected.shape and got.dtype == expected.dtype
+                np.testing.assert_allclose(to_np(got), to_np(expected), rtol=2e-4, atol=2e-5)
+
+
+@rows(SAMPLED)
+def test_vmap_of_a_kernel_over_no_examples_keeps_its_shapes(row):
+    xs, params = cases(row)[0]
+    if xs:
+        batch = [mx.zeros((0, *x.shape), x.dtype) for x in xs]
+        mapped = mx.vmap(lambda *xs: run_kernel(row, xs, params))(*batch)
+        expected = run_kernel(row, xs, params)
+        assert [out.shape for out in mapped] == [(0, *out.shape) for out in expected]
+        mx.eval(mapped)
+
+
+@rows(SAMPLED)
+def test_a_kernel_refuses_operands_of_the_wrong_rank(row):
+    xs, params = cases(row)[0]
+    if xs and row.name not in ("to_fp8", "concatenate"):
+        with pytest.raises((ValueError, TypeError, IndexError)):
+            mx.eval(mx._bind(row.name, tuple(mx.zeros((), x.dtype) for x in xs), params))

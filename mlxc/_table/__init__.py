@@ -1,4 +1,5 @@
-"""The table: every primitive is one row, and everything else is derived from it or checked against it.
+"""The table: every primitive is one row, and everything else is derived from it or checked against
+it.
 
 Floor 0. Standard library only, because ``setup.py`` reads it before anything is compiled.
 """

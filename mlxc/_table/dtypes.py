@@ -1,7 +1,9 @@
-"""The data types and how they combine. The order of ``DTYPES`` is the numbering that compiled code uses.
+"""The data types and how they combine. The order of ``DTYPES`` is the numbering that compiled code
+uses.
 
 A dtype is *stored* in one format and *computed* in another: narrow integers compute in int32 and
-half-precision floats in float32, so that the loops stay few. ``COMPUTE_TYPES`` are the formats that loops exist for.
+half-precision floats in float32, so that the loops stay few. ``COMPUTE_TYPES`` are the formats that
+loops exist for.
 """
 
 from typing import NamedTuple
@@ -45,8 +47,9 @@ _SIGNED_OF_SIZE = {1: "int8", 2: "int16", 4: "int32", 8: "int64"}
 def promote(a: str, b: str) -> str:
     """The dtype in which values of dtypes ``a`` and ``b`` meet; names in, name out.
 
-    Within a kind the larger wins. Signed meets unsigned in the signed type that holds both; where there is none
-    (uint64 with a signed type) in float32. float16 meets bfloat16 in float32. Complex wins over everything.
+    Within a kind the larger wins. Signed meets unsigned in the signed type that holds both; where
+    there is none (uint64 with a signed type) in float32. float16 meets bfloat16 in float32. Complex
+    wins over everything.
     """
     if a == b:
         return a

@@ -84,9 +84,9 @@ def _addmm_infer(shapes, dtypes, *, alpha, beta):
 
 
 def _addmm_vjp(mx, cts, outs, c, a, b, *, alpha, beta):
-    ct = cts[0] * alpha
+    ct = cts[0] if alpha == 1 else cts[0] * alpha
     return (
-        cts[0] * beta,
+        cts[0] if beta == 1 else cts[0] * beta,
         mx.matmul(ct, mx.swapaxes(b, -1, -2)),
         mx.matmul(mx.swapaxes(a, -1, -2), ct),
     )

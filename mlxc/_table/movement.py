@@ -1,4 +1,5 @@
-"""Rows that rearrange values by strides alone, and the two that reinterpret them (``astype``, ``view``).
+"""Rows that rearrange values by strides alone, and the two that reinterpret them (``astype``,
+``view``).
 
 All are linear; the vjp of each is its transpose. ``vmap`` rules see the batch on axis 0 of ``x``.
 """
@@ -10,7 +11,9 @@ def _unbroadcast(mx, ct, x, *, shape):
     """Sum over the axes that broadcasting made or stretched."""
     lead = len(shape) - x.ndim
     stretched = tuple(
-        axis for axis in range(len(shape)) if axis < lead or (x.shape[axis - lead] == 1 and shape[axis] != 1)
+        axis
+        for axis in range(len(shape))
+        if axis < lead or (x.shape[axis - lead] == 1 and shape[axis] != 1)
     )
     if stretched:
         ct = mx.sum(ct, stretched, keepdims=True)
@@ -25,7 +28,9 @@ def _broadcast_vmap(mx, x, *, shape):
 
 def _unslice(mx, ct, x, *, start, stop, stride):
     """The cotangent written back where it was read, zeros elsewhere."""
-    return mx._bind("slice_update", (mx.zeros(x.shape, ct.dtype), ct), (start, stop, stride, "none"))
+    return mx._bind(
+        "slice_update", (mx.zeros(x.shape, ct.dtype), ct), (start, stop, stride, "none")
+    )
 
 
 def _strided_indices(mx, shape, strides, offset):
@@ -44,13 +49,13 @@ def _unstride(mx, ct, x, *, shape, strides, offset):
 
 
 def _strided_vmap(mx, x, *, shape, strides, offset):
-    flat = mx.reshape(x, (x.shape[0], -1))
+    flat = mx.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
     indices = mx.reshape(_strided_indices(mx, shape, strides, offset), (-1,))
     return mx.reshape(mx.take(flat, indices, axis=1), (x.shape[0],) + shape)
 
 
 def _attach_infer(shapes, dtypes, *, rules):
-    return list(zip(shapes[rules.first:], dtypes[rules.first:]))
+    return list(zip(shapes[rules.first :], dtypes[rules.first :]))
 
 
 def _attach_jvp(mx, tangents, outs, *operands, rules):
@@ -107,7 +112,7 @@ ROWS = register(
         ),
         Movement(
             "as_strided",
-            doc="A view of the flat values under given shape, strides and offset, counted in elements.",
+            doc="The flat values under other shape, strides and offset, counted in elements.",
             params=("shape", "strides", "offset"),
             shape=lambda _, shape, strides, offset: shape,
             transpose=_unstride,
@@ -117,19 +122,21 @@ ROWS = register(
             "view",
             doc="The bytes read as another data type.",
             params=("dtype",),
-            transpose=lambda mx, ct, x, *, dtype: mx.zeros(x.shape, x.dtype),  # bits have no derivative
+            linear=False,  # bits have no derivative
+            transpose=lambda mx, ct, x, *, dtype: mx.zeros(x.shape, x.dtype),
             vmap=lambda mx, x, *, dtype: mx._bind("view", (x,), (dtype,)),
         ),
         Movement(
             "pick",
             doc="One output of a primitive that has several.",
             params=("index",),
-            transpose=lambda mx, ct, x, *, index: ct,  # transforms gather the cotangents of all outputs
+            # Transforms gather the cotangents of all outputs.
+            transpose=lambda mx, ct, x, *, index: ct,
             vmap=lambda mx, x, *, index: x,
         ),
         Kernel(
             "attach",
-            doc="The last operands under other rules of differentiation; the first ones are what the rules see.",
+            doc="The last operands under other rules of differentiation, which see the first ones.",
             params=("rules",),
             infer=_attach_infer,
             vjp=lambda mx, cts, outs, *operands, rules: rules.vjp(mx, cts, outs, operands),

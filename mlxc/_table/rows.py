@@ -1,11 +1,14 @@
-"""The kinds of rows. A row says what a primitive is; loops, functions, transforms, tests and docs follow from it.
+"""The kinds of rows. A row says what a primitive is; loops, functions, transforms, tests and docs
+follow from it.
 
-Rules are handed the public namespace (``mx``), so that the table imports nothing. Every row states every rule or says
-``NO_GRADIENT`` with the reason; ``check`` fails at import, not in a user's backward pass.
+Rules are handed the public namespace (``mx``), so that the table imports nothing. Every row states
+every rule or says ``NO_GRADIENT`` with the reason; ``check`` fails at import, not in a user's
+backward pass.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -33,21 +36,30 @@ class Row:
 
 @dataclass
 class Elementwise(Row):
-    """One value out of one value of each operand. ``expr`` is the single definition of what it computes.
+    """One value out of one value of each operand. ``expr`` is the single definition of what it
+    computes.
 
-    ``expr`` is an expression in a Python subset (arithmetic, comparisons, ``a if c else b``, calls of the functions of
-    ``_kernels``' mathematics) over the operands' names. Where kinds of numbers need different formulas it is a mapping
-    from compute type or group ("float" f32 f64, "int" i32 u32 i64 u64, "signed", "unsigned", "complex", "bool", "any")
-    to expression; the most specific wins; a compute type without a formula is not supported.
+    ``expr`` is an expression in a Python subset (arithmetic, comparisons, ``a if c else b``, calls
+    of the functions of ``_kernels``' mathematics) over the operands' names. Where kinds of numbers
+    need different formulas it is a mapping from compute type or group ("float" f32 f64, "int" i32
+    u32 i64 u64, "signed", "unsigned", "complex", "bool", "any") to expression; the most specific
+    wins; a compute type without a formula is not supported.
     """
 
     args: str = "x"  # names of the operands, separated by blanks
     expr: Any = ""
-    inputs: str = "any"  # what operands are converted to: "any" promoted, "float", "bool", "int" (others refused)
+    # what operands are converted to: "any" promoted, "float", "bool", "int" (others refused)
+    inputs: str = "any"
     out: str = "same"  # "same" as the operands, "bool", "real" (float32 for complex operands)
-    partials: Any = None  # one function (mx, out, *operands) -> factor an operand, or None; or NO_GRADIENT(...)
-    jvp: Any = None  # (mx, tangents, out, *operands) where a factor does not say it (non-holomorphic, say)
-    vjp: Any = None  # (mx, ct, out, *operands) -> a cotangent an operand; for rules that are not factors
+    partials: Any = (
+        None  # one function (mx, out, *operands) -> factor an operand, or None; or NO_GRADIENT(...)
+    )
+    jvp: Any = (
+        None  # (mx, tangents, out, *operands) where a factor does not say it (non-holomorphic, say)
+    )
+    vjp: Any = (
+        None  # (mx, ct, out, *operands) -> a cotangent an operand; for rules that are not factors
+    )
     reference: Any = None  # NumPy's name, or a function of NumPy arrays
     domain: Any = (-3.0, 3.0)  # where tests sample: one pair, or a pair an operand
     aliases: Sequence[str] = ()  # more public names
@@ -86,8 +98,8 @@ class Elementwise(Row):
 class Reduction(Row):
     """Many values to one along axes: parameters ``axes`` (sorted, non-negative) and ``keepdims``.
 
-    ``combine`` names the elementwise row that joins two partial results. ``accumulate`` maps the compute type of the
-    operand to the compute type that partial results are kept in.
+    ``combine`` names the elementwise row that joins two partial results. ``accumulate`` maps the
+    compute type of the operand to the compute type that partial results are kept in.
     """
 
     combine: str = ""
@@ -107,7 +119,8 @@ class Reduction(Row):
 
 @dataclass
 class Movement(Row):
-    """The same values in another arrangement, by strides alone; linear, so the vjp is the transpose.
+    """The same values in another arrangement, by strides alone; linear, so the vjp is the
+    transpose.
 
     The layout rule itself is compiled (``_graph/movement.pyx``), one function a name.
     """
@@ -116,6 +129,7 @@ class Movement(Row):
     shape: Callable | None = None  # (shape, **params) -> shape, for tests and documentation
     transpose: Any = None  # (mx, ct, x, **params) -> cotangent
     vmap: Any = None  # (mx, x, **params) -> out, x batched along axis 0
+    linear: bool = True  # False: constant to every derivative
     kind = "movement"
 
 
@@ -123,19 +137,23 @@ class Movement(Row):
 class Kernel(Row):
     """Everything that does not fuse: a kernel of its own, with all rules said.
 
-    ``infer`` is handed lists of shapes and dtype names and gives a list of (shape, dtype name), one an output; it is
-    also where bad input is refused. ``vmap`` is handed which operands are batched (along axis 0) and gives the
-    outputs, batched along axis 0; ``None`` there means that examples are computed one by one.
+    ``infer`` is handed lists of shapes and dtype names and gives a list of (shape, dtype name), one
+    an output; it is also where bad input is refused. ``vmap`` is handed which operands are batched
+    (along axis 0) and gives the outputs, batched along axis 0; ``None`` there means that examples
+    are computed one by one.
     """
 
     params: Sequence[str] = ()
     outputs: int | Callable = 1  # how many, or a function of the parameters
     infer: Any = None  # (shapes, dtypes, **params) -> [(shape, dtype), ...]
     vjp: Any = None  # (mx, cts, outs, *operands, **params) -> cotangent (or None) an operand
-    jvp: Any = None  # (mx, tangents, outs, *operands, **params) -> tangents an output; None among tangents: zero
+    # (mx, tangents, outs, *operands, **params) -> tangents an output; None among tangents: zero
+    jvp: Any = None
     linear: bool = False  # outputs linear in every operand taken alone: then jvp follows by itself
     vmap: Any = None  # (mx, batched, *operands, **params) -> outputs
-    contiguous: bool = False  # whether the kernel wants row-major operands (the planner copies others)
+    contiguous: bool = (
+        False  # whether the kernel wants row-major operands (the planner copies others)
+    )
     samples: Any = None  # (mx, rng) -> [(operands, params), ...] for the free tests
     no_kernel: str = ""  # why there is no Metal kernel, if there is none
     kind = "kernel"
@@ -167,7 +185,9 @@ def check(row: Row) -> None:
 
         row.types = tuple(t for t in COMPUTE_TYPES if row.formula(t) is not None)
         if row.partials is None and row.vjp is None:
-            raise ValueError(f"[table] {row.name}: give partials, vjp and jvp, or NO_GRADIENT(reason)")
+            raise ValueError(
+                f"[table] {row.name}: give partials, vjp and jvp, or NO_GRADIENT(reason)"
+            )
         if isinstance(row.partials, tuple) and len(row.partials) != row.arity:
             raise ValueError(f"[table] {row.name}: one partial an operand")
         if row.vjp is not None and row.jvp is None and not isinstance(row.vjp, NoGradient):

@@ -1,11 +1,11 @@
-"""Floor 5: the public ``mx``. Functions stand in one module a family; here they are put together, and
-arrays get the methods of the same names. Transforms (floor 6) publish theirs here too.
+"""Floor 5: the public ``mx``. Functions stand in one module a family; here they are put together,
+and arrays get the methods of the same names. Transforms (floor 6) publish theirs here too.
 """
 
 import importlib
 import math
 
-from mlxc._backends import cpu as _cpu  # noqa: F401 - importing it makes evaluation possible
+from mlxc._backends import cpu as _cpu  # importing it makes evaluation possible
 from mlxc._graph import array
 from mlxc._graph import bind as _bind
 from mlxc._graph import replace as _replace
@@ -45,7 +45,7 @@ for _name in _FLAT + _SPACES:
     if _name in _FLAT:
         globals().update({name: getattr(_module, name) for name in _module.__all__})
 
-from .fused import softmax  # noqa: E402 - must not be hidden by the modules above
+from .fused import softmax
 
 _bind_all(globals())
 

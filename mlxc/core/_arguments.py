@@ -8,14 +8,18 @@ __all__ = ["as_array", "as_shape", "normalize_axes", "normalize_axis"]
 
 
 def normalize_axis(op, axis, ndim):
-    """An axis counted from the front; ValueError naming the operation where there is no such axis."""
+    """An axis counted from the front; ValueError naming the operation where there is no such axis.
+    """
     try:
         position = index(axis)
     except TypeError:
-        raise TypeError(f"[{op}] axis {axis!r} of type {type(axis).__name__}; an integer would be right") from None
+        raise TypeError(
+            f"[{op}] axis {axis!r} of type {type(axis).__name__}; an integer would be right"
+        ) from None
     if not -ndim <= position < ndim:
         raise ValueError(
-            f"[{op}] axis {position} of an array with {ndim} axes; {-ndim} to {ndim - 1} would be right"
+            f"[{op}] axis {position} of an array with {ndim} axes; "
+            f"{-ndim} to {ndim - 1} would be right"
             if ndim
             else f"[{op}] axis {position} of an array without axes"
         )
@@ -23,7 +27,8 @@ def normalize_axis(op, axis, ndim):
 
 
 def normalize_axes(op, axes, ndim):
-    """Axes as a sorted tuple counted from the front: None for all, one integer, or a sequence without repetition."""
+    """Axes as a sorted tuple counted from the front: None for all, one integer, or a sequence
+    without repetition."""
     if axes is None:
         return tuple(range(ndim))
     if not isinstance(axes, (tuple, list)):
@@ -44,4 +49,6 @@ def as_shape(op, shape):
     try:
         return (index(shape),)
     except TypeError:
-        raise TypeError(f"[{op}] shape {shape!r}; an integer or a sequence of integers would be right") from None
+        raise TypeError(
+            f"[{op}] shape {shape!r}; an integer or a sequence of integers would be right"
+        ) from None

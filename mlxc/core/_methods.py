@@ -8,10 +8,42 @@ from mlxc._table.elementwise import ROWS
 
 # Methods that are no elementwise row marked ``method``; the function takes the array first.
 _METHODS = (
-    "all", "any", "argmax", "argmin", "argpartition", "argsort", "as_strided", "astype", "cummax", "cummin", "cumprod",
-    "cumsum", "diag", "diagonal", "flatten", "logcumsumexp", "logsumexp", "max", "mean", "min", "moveaxis", "prod",
-    "round", "sort", "split", "squeeze", "std", "sum", "swapaxes", "unflatten", "var", "view", "conj", "maximum",
-    "minimum", "partition",
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "argpartition",
+    "argsort",
+    "as_strided",
+    "astype",
+    "cummax",
+    "cummin",
+    "cumprod",
+    "cumsum",
+    "diag",
+    "diagonal",
+    "flatten",
+    "logcumsumexp",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "moveaxis",
+    "prod",
+    "round",
+    "sort",
+    "split",
+    "squeeze",
+    "std",
+    "sum",
+    "swapaxes",
+    "unflatten",
+    "var",
+    "view",
+    "conj",
+    "maximum",
+    "minimum",
+    "partition",
 )
 
 
@@ -75,7 +107,9 @@ def bind_all(space):
     bind_method("imag", property(space["imag"], doc=space["imag"].__doc__))
     if "matrix_transpose" in space:
         bind_method("mT", property(space["matrix_transpose"], doc="The last two axes exchanged."))
-    HOOKS.update(iter=space["ArrayIterator"], getstate=_state, repr=_repr, bytes=lambda x: _state(x)[0])
+    HOOKS.update(
+        iter=space["ArrayIterator"], getstate=_state, repr=_repr, bytes=lambda x: _state(x)[0]
+    )
     for name in ("stack", "matmul", "divmod", "any", "getitem", "setitem"):
         if name in space:
             HOOKS[name] = space[name]

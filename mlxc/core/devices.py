@@ -1,4 +1,5 @@
-"""Devices and streams: where operations run. There is one processor; its streams run in the order of evaluation."""
+"""Devices and streams: where operations run. There is one processor; its streams run in the order
+of evaluation."""
 
 import enum
 import itertools
@@ -7,9 +8,26 @@ import platform
 import threading
 
 __all__ = [
-    "Device", "DeviceType", "Stream", "StreamContext", "ThreadLocalStream", "clear_streams", "cpu", "default_device",
-    "default_stream", "device_count", "device_info", "gpu", "is_available", "new_stream", "new_thread_local_stream",
-    "new_thread_unsafe_stream", "set_default_device", "set_default_stream", "stream", "synchronize",
+    "Device",
+    "DeviceType",
+    "Stream",
+    "StreamContext",
+    "ThreadLocalStream",
+    "clear_streams",
+    "cpu",
+    "default_device",
+    "default_stream",
+    "device_count",
+    "device_info",
+    "gpu",
+    "is_available",
+    "new_stream",
+    "new_thread_local_stream",
+    "new_thread_unsafe_stream",
+    "set_default_device",
+    "set_default_stream",
+    "stream",
+    "synchronize",
 ]
 
 
@@ -76,7 +94,10 @@ class Stream:
         return f"Stream({self.device!r}, {self.index})"
 
     def __eq__(self, other):
-        return isinstance(other, Stream) and (self.device, self.index) == (other.device, other.index)
+        return isinstance(other, Stream) and (self.device, self.index) == (
+            other.device,
+            other.index,
+        )
 
     def __hash__(self):
         return hash((self.device, self.index))

@@ -6,7 +6,16 @@ from mlxc._graph import DTYPES, Dtype, array
 from mlxc._table.dtypes import DTYPES as FACTS
 from mlxc._table.dtypes import promote
 
-__all__ = ["Dtype", "DtypeCategory", "can_cast", "finfo", "iinfo", "isdtype", "issubdtype", "result_type"]
+__all__ = [
+    "Dtype",
+    "DtypeCategory",
+    "can_cast",
+    "finfo",
+    "iinfo",
+    "isdtype",
+    "issubdtype",
+    "result_type",
+]
 
 for _dtype in DTYPES:
     globals()[_dtype.name] = _dtype
@@ -14,7 +23,8 @@ for _dtype in DTYPES:
 
 
 class DtypeCategory(enum.Enum):
-    """Kinds of dtypes, nested: every dtype is ``generic``, the floats are ``floating``, ``inexact`` and ``number``."""
+    """Kinds of dtypes, nested: every dtype is ``generic``, the floats are ``floating``, ``inexact``
+    and ``number``."""
 
     complexfloating = "c"
     floating = "f"
@@ -65,7 +75,9 @@ def issubdtype(arg1, arg2, /):
     """
     for argument in (arg1, arg2):
         if not isinstance(argument, (Dtype, DtypeCategory)):
-            raise TypeError(f"[issubdtype] got {argument!r}; a Dtype or a DtypeCategory would be right")
+            raise TypeError(
+                f"[issubdtype] got {argument!r}; a Dtype or a DtypeCategory would be right"
+            )
     if isinstance(arg2, Dtype):
         return arg1 is arg2
     kinds = _KIND[arg1.name] if isinstance(arg1, Dtype) else arg1.value
@@ -77,7 +89,8 @@ def isdtype(dtype, kind):
 
     Args:
         dtype (Dtype): What is asked about.
-        kind (Dtype, str, or tuple of them): A dtype, or "bool", "signed integer", "unsigned integer", "integral",
+        kind (Dtype, str, or tuple of them): A dtype, or "bool", "signed integer", "unsigned
+            integer", "integral",
             "real floating", "complex floating" or "numeric".
 
     Returns:
@@ -96,7 +109,8 @@ def isdtype(dtype, kind):
     if isinstance(kind, Dtype):
         return dtype is kind
     if kind not in _STANDARD_KINDS:
-        raise ValueError(f"[isdtype] kind {kind!r}; one of {', '.join(map(repr, _STANDARD_KINDS))} would be right")
+        known = ", ".join(map(repr, _STANDARD_KINDS))
+        raise ValueError(f"[isdtype] kind {kind!r}; one of {known} would be right")
     return _KIND[dtype.name] in _STANDARD_KINDS[kind]
 
 
@@ -156,7 +170,7 @@ def can_cast(from_, to, /):
     return promote(_dtype_of("can_cast", from_).name, _dtype_of("can_cast", to).name) == to.name
 
 
-class finfo:  # noqa: N801 - the field's name
+class finfo:
     """Limits of a floating-point dtype: bits, dtype, eps, max, min, smallest_normal.
 
     Args:
@@ -178,7 +192,9 @@ class finfo:  # noqa: N801 - the field's name
         dtype = _dtype_of("finfo", dtype)
         name = "float32" if dtype.name == "complex64" else dtype.name
         if name not in self._FORMATS:
-            raise ValueError(f"[finfo] dtype {dtype.name.rstrip('_')}; a floating-point dtype would be right")
+            raise ValueError(
+                f"[finfo] dtype {dtype.name.rstrip('_')}; a floating-point dtype would be right"
+            )
         exponent, fraction = self._FORMATS[name]
         bias = 2 ** (exponent - 1) - 1
         self.bits = 1 + exponent + fraction
@@ -192,7 +208,7 @@ class finfo:  # noqa: N801 - the field's name
         return f"finfo(min={self.min}, max={self.max}, dtype={self.dtype.name})"
 
 
-class iinfo:  # noqa: N801 - the field's name
+class iinfo:
     """Limits of an integer dtype: bits, dtype, max, min.
 
     Args:
@@ -211,7 +227,9 @@ class iinfo:  # noqa: N801 - the field's name
         self.dtype = _dtype_of("iinfo", dtype)
         kind = _KIND[self.dtype.name]
         if kind not in "iu":
-            raise ValueError(f"[iinfo] dtype {self.dtype.name.rstrip('_')}; an integer dtype would be right")
+            raise ValueError(
+                f"[iinfo] dtype {self.dtype.name.rstrip('_')}; an integer dtype would be right"
+            )
         self.bits = 8 * self.dtype.size
         self.max = 2 ** (self.bits - (kind == "i")) - 1
         self.min = -(2 ** (self.bits - 1)) if kind == "i" else 0

@@ -7,7 +7,8 @@ __all__ = ["where"]
 
 
 def _signature(row):
-    """What help() shows in the first line: elementwise functions take their operands by position."""
+    """What help() shows in the first line: elementwise functions take their operands by position.
+    """
     names = ["a"] if row.arity == 1 else ["a", "b"]
     return ", ".join(names)
 
@@ -15,15 +16,23 @@ def _signature(row):
 def _docstring(row):
     """One sentence from the row; arguments and result follow from its kind."""
     operands = "a" if row.arity == 1 else "a, b"
-    dtypes = {"any": "any dtype", "float": "integers are converted to float32", "bool": "converted to bool",
-              "int": "integers or bool"}[row.inputs]
-    result = {"same": "the (promoted) dtype of the operands", "bool": "bool",
-              "real": "the operands' dtype, float32 for complex64"}[row.out]
+    dtypes = {
+        "any": "any dtype",
+        "float": "integers are converted to float32",
+        "bool": "converted to bool",
+        "int": "integers or bool",
+    }[row.inputs]
+    result = {
+        "same": "the (promoted) dtype of the operands",
+        "bool": "bool",
+        "real": "the operands' dtype, float32 for complex64",
+    }[row.out]
     broadcast = "" if row.arity == 1 else " Shapes are broadcast together, dtypes promoted."
     return (
         f"{row.doc}\n\nArgs:\n    {operands} (array or number): {dtypes}.{broadcast}\n"
         f"    stream (Stream, optional): Where to run.\n\nReturns:\n    array: Of {result}.\n\n"
-        f"Raises:\n    ValueError: If the shapes cannot be broadcast together or a dtype has no such operation.\n"
+        "Raises:\n    ValueError: If the shapes cannot be broadcast together or a dtype has no such "
+        "operation.\n"
     )
 
 
@@ -50,7 +59,8 @@ def where(condition, x, y, /, *, stream=None):
     Args:
         condition (array): Converted to bool.
         x (array or number): Values where the condition holds.
-        y (array or number): Values elsewhere. All three are broadcast together; x and y are promoted.
+        y (array or number): Values elsewhere. All three are broadcast together; x and y are
+            promoted.
         stream (Stream, optional): Where to run.
 
     Returns:

@@ -16,7 +16,8 @@ def eval(*args):
     """Compute the values of arrays now.
 
     Args:
-        *args (arrays or trees of arrays): Lists, tuples and dicts are searched; other leaves are passed over.
+        *args (arrays or trees of arrays): Lists, tuples and dicts are searched; other leaves are
+            passed over.
 
     Raises:
         ValueError: If a value is not known while a function is traced.

@@ -380,8 +380,8 @@ def metal_kernel(
     atomic_outputs=False,
     compile_options=None,
 ):
-    """A custom Metal kernel from source. There is no Metal compiler behind this build: the kernel can
-    be described, as modules do when they are imported, and calling it raises.
+    """A custom Metal kernel from source. There is no Metal compiler behind this build: the kernel
+    can be described, as modules do when they are imported, and calling it raises.
 
     Returns:
         callable: raises RuntimeError at every call.

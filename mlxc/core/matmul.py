@@ -14,6 +14,7 @@ from mlxc._graph import bind
 
 from . import _einsum
 from ._arguments import as_array, normalize_axis
+from ._products import quick_addmm, quick_matmul
 
 __all__ = [
     "addmm",
@@ -133,6 +134,9 @@ def matmul(a, b, /, *, stream=None):
     >>> mx.matmul(mx.array([[1.0, 2.0], [3.0, 4.0]]), mx.array([1.0, 1.0])).tolist()
     [3.0, 7.0]
     """
+    quick = quick_matmul(a, b)
+    if quick is not None:
+        return quick
     a, b = as_array(a), as_array(b)
     return _product("matmul", *_promote("matmul", (a, b), "inexact"))
 
@@ -157,6 +161,9 @@ def addmm(c, a, b, /, alpha=1.0, beta=1.0, *, stream=None):
     >>> mx.addmm(mx.array([1.0, 2.0]), mx.eye(2), mx.eye(2), alpha=3.0).tolist()
     [[4.0, 2.0], [1.0, 5.0]]
     """
+    quick = quick_addmm(c, a, b, alpha, beta)
+    if quick is not None:
+        return quick
     c, a, b = _promote("addmm", (as_array(c), as_array(a), as_array(b)), "floating")
     _check_inner("addmm", a, b)
     a2 = mx.expand_dims(a, 0) if a.ndim == 1 else a

@@ -13,10 +13,17 @@ from mlxc._memory.buffer import (
     set_wired_limit,
 )
 
-
 __all__ = [
-    "clear_cache", "get_active_memory", "get_array_buffer_size", "get_cache_memory", "get_memory_limit",
-    "get_peak_memory", "reset_peak_memory", "set_cache_limit", "set_memory_limit", "set_wired_limit",
+    "clear_cache",
+    "get_active_memory",
+    "get_array_buffer_size",
+    "get_cache_memory",
+    "get_memory_limit",
+    "get_peak_memory",
+    "reset_peak_memory",
+    "set_cache_limit",
+    "set_memory_limit",
+    "set_wired_limit",
 ]
 
 
@@ -42,7 +49,9 @@ def get_array_buffer_size(*args):
     blocks = {}
     for x in arrays_of(args):
         if not is_evaluated(x):
-            raise ValueError("[get_array_buffer_size] an array is not evaluated yet; call eval first")
+            raise ValueError(
+                "[get_array_buffer_size] an array is not evaluated yet; call eval first"
+            )
         address, size = buffer_extent(x)
         blocks[address] = size
     return sum(blocks.values())

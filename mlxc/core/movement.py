@@ -1,4 +1,5 @@
-"""Public functions of the movement family: other arrangements of the same values, without a copy."""
+"""Public functions of the movement family: other arrangements of the same values, without a copy.
+"""
 
 from operator import index
 
@@ -9,8 +10,20 @@ from mlxc._table.dtypes import CODE
 from ._arguments import as_shape, normalize_axes, normalize_axis
 
 __all__ = [
-    "as_strided", "astype", "broadcast_to", "expand_dims", "flatten", "matrix_transpose", "moveaxis", "permute_dims",
-    "reshape", "squeeze", "swapaxes", "transpose", "unflatten", "view",
+    "as_strided",
+    "astype",
+    "broadcast_to",
+    "expand_dims",
+    "flatten",
+    "matrix_transpose",
+    "moveaxis",
+    "permute_dims",
+    "reshape",
+    "squeeze",
+    "swapaxes",
+    "transpose",
+    "unflatten",
+    "view",
 ]
 
 
@@ -19,8 +32,10 @@ def astype(a, /, dtype, *, copy=True, stream=None):
 
     Args:
         a (array): Any shape.
-        dtype (Dtype): The dtype of the result. Floats are truncated to integers; anything but zero is True.
-        copy (bool): Kept for the array API standard; values are never shared in a way that could be seen.
+        dtype (Dtype): The dtype of the result. Floats are truncated to integers; anything but zero
+            is True.
+        copy (bool): Kept for the array API standard; values are never shared in a way that could be
+            seen.
 
     Returns:
         array: The same shape.
@@ -41,7 +56,8 @@ def reshape(a, /, shape, *, stream=None):
 
     Args:
         a (array): Any shape.
-        shape (tuple of int): Sizes with the same product; one may be -1 and follows from the others.
+        shape (tuple of int): Sizes with the same product; one may be -1 and follows from the
+            others.
 
     Returns:
         array: Shares memory where strides allow.
@@ -83,12 +99,13 @@ def flatten(a, /, start_axis=0, end_axis=-1, *, stream=None):
     last = index(end_axis) + a.ndim if end_axis < 0 else min(index(end_axis), a.ndim - 1)
     if not 0 <= first < a.ndim or last < first:
         raise ValueError(
-            f"[flatten] axes {start_axis} to {end_axis} of an array with {a.ndim} axes; start must not be behind end"
+            f"[flatten] axes {start_axis} to {end_axis} of an array with {a.ndim} axes; "
+            f"start must not be behind end"
         )
     merged = 1
-    for size in a.shape[first:last + 1]:
+    for size in a.shape[first : last + 1]:
         merged *= size
-    return reshape_to(a, (*a.shape[:first], merged, *a.shape[last + 1:]))
+    return reshape_to(a, (*a.shape[:first], merged, *a.shape[last + 1 :]))
 
 
 def unflatten(a, /, axis, shape, *, stream=None):
@@ -120,9 +137,11 @@ def unflatten(a, /, axis, shape, *, stream=None):
         for size in shape:
             known *= size if size != -1 else 1
         if known <= 0 or a.shape[axis] % known:
-            raise ValueError(f"[unflatten] axis {axis} of size {a.shape[axis]} does not divide into {shape}")
+            raise ValueError(
+                f"[unflatten] axis {axis} of size {a.shape[axis]} does not divide into {shape}"
+            )
         shape = tuple([a.shape[axis] // known if size == -1 else size for size in shape])
-    return reshape_to(a, (*a.shape[:axis], *shape, *a.shape[axis + 1:]))
+    return reshape_to(a, (*a.shape[:axis], *shape, *a.shape[axis + 1 :]))
 
 
 def transpose(a, /, axes=None, *, stream=None):
@@ -130,7 +149,8 @@ def transpose(a, /, axes=None, *, stream=None):
 
     Args:
         a (array): Any shape.
-        axes (sequence of int, optional): Where each axis of the result comes from. Default: all reversed.
+        axes (sequence of int, optional): Where each axis of the result comes from. Default: all
+            reversed.
 
     Returns:
         array: Shares memory.
@@ -149,7 +169,8 @@ def transpose(a, /, axes=None, *, stream=None):
     order = tuple([normalize_axis("transpose", axis, a.ndim) for axis in axes])
     if len(order) != a.ndim or len(set(order)) != a.ndim:
         raise ValueError(
-            f"[transpose] axes {tuple(axes)} of an array with {a.ndim} axes; every axis must stand once"
+            f"[transpose] axes {tuple(axes)} of an array with {a.ndim} axes; "
+            f"every axis must stand once"
         )
     return transpose_to(a, order)
 
@@ -176,7 +197,9 @@ def matrix_transpose(a, /, *, stream=None):
     """
     a = as_array(a)
     if a.ndim < 2:
-        raise ValueError(f"[matrix_transpose] an array with {a.ndim} axes; at least two would be right")
+        raise ValueError(
+            f"[matrix_transpose] an array with {a.ndim} axes; at least two would be right"
+        )
     return swapaxes(a, -1, -2)
 
 
@@ -283,7 +306,10 @@ def squeeze(a, /, axis=None, *, stream=None):
     places = normalize_axes("squeeze", axis, a.ndim)
     for place in places:
         if a.shape[place] != 1:
-            raise ValueError(f"[squeeze] axis {place} of shape {a.shape} has size {a.shape[place]}; only size 1 goes")
+            raise ValueError(
+                f"[squeeze] axis {place} of shape {a.shape} has size {a.shape[place]}; "
+                f"only size 1 goes"
+            )
     return reshape_to(a, tuple([size for k, size in enumerate(a.shape) if k not in places]))
 
 
@@ -315,7 +341,8 @@ def as_strided(a, /, shape=None, strides=None, offset=0, *, stream=None):
     Args:
         a (array): Read in row-major order.
         shape (tuple of int, optional): Default: a's.
-        strides (tuple of int, optional): In elements. Default: those of a dense array of that shape.
+        strides (tuple of int, optional): In elements. Default: those of a dense array of that
+            shape.
         offset (int): The first element.
 
     Returns:

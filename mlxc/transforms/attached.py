@@ -1,8 +1,8 @@
 """Functions with rules of their own: custom_function, checkpoint, depends.
 
-The graph of such a function stays as it is; its outputs are passed through an ``attach`` node, which also sees the
-arguments. A transform that meets the node asks the attached rules instead of walking into the function; where a rule
-is not given, it walks on.
+The graph of such a function stays as it is; its outputs are passed through an ``attach`` node,
+which also sees the arguments. A transform that meets the node asks the attached rules instead of
+walking into the function; where a rule is not given, it walks on.
 """
 
 import functools
@@ -11,15 +11,14 @@ from mlxc import core as mx
 from mlxc._graph import array
 
 from . import trees
-
 from .functions import vjp as _vjp
-
 
 __all__ = ["checkpoint", "custom_function", "depends"]
 
 
 class Rules:
-    """What an attach node carries. Plans do not depend on it, so all with the same ``first`` compare equal."""
+    """What an attach node carries. Plans do not depend on it, so all with the same ``first``
+    compare equal."""
 
     def __init__(self, first, vjp=None, jvp=None, vmap=None):
         self.first = first
@@ -34,23 +33,27 @@ class Rules:
     def vjp(self, mx, cts, outs, operands):
         if self._vjp is None:
             return [None] * self.first + list(cts)
-        return self._vjp(operands[:self.first], cts, outs) + [None] * (len(operands) - self.first)
+        return self._vjp(operands[: self.first], cts, outs) + [None] * (len(operands) - self.first)
 
     def jvp(self, mx, tangents, outs, operands):
         if self._jvp is None:
-            return [mx.zeros_like(o) if t is None else t for t, o in zip(tangents[self.first:], outs)]
-        known = [mx.zeros_like(x) if t is None else t for t, x in zip(tangents, operands[:self.first])]
-        return self._jvp(operands[:self.first], known)
+            return [
+                mx.zeros_like(o) if t is None else t for t, o in zip(tangents[self.first :], outs)
+            ]
+        known = [
+            mx.zeros_like(x) if t is None else t for t, x in zip(tangents, operands[: self.first])
+        ]
+        return self._jvp(operands[: self.first], known)
 
     def vmap(self, mx, batched, operands):
         if self._vmap is None:
             size = next(x.shape[0] for x, b in zip(operands, batched) if b)
             results = [
                 x if b else mx.broadcast_to(x, (size, *x.shape))
-                for x, b in zip(operands[self.first:], batched[self.first:])
+                for x, b in zip(operands[self.first :], batched[self.first :])
             ]
             return results
-        return self._vmap(operands[:self.first], batched[:self.first])
+        return self._vmap(operands[: self.first], batched[: self.first])
 
 
 def _attach(arguments, outputs, rules):
@@ -61,7 +64,7 @@ def _attach(arguments, outputs, rules):
     return list(results)
 
 
-class custom_function:  # noqa: N801 - used as a decorator
+class custom_function:
     """A function whose derivatives or batching are given by other functions.
 
     Args:
@@ -81,13 +84,16 @@ class custom_function:  # noqa: N801 - used as a decorator
 
     def __init__(self, f):
         if not callable(f):
-            raise TypeError(f"[custom_function] {type(f).__name__} is not callable; a function would be right")
+            raise TypeError(
+                f"[custom_function] {type(f).__name__} is not callable; a function would be right"
+            )
         self._function = f
         self._vjp = self._jvp = self._vmap = None
         functools.update_wrapper(self, f)
 
     def vjp(self, f):
-        """Give the product of cotangents with the Jacobian: f(primals, cotangents, outputs) -> cotangents."""
+        """Give the product of cotangents with the Jacobian: f(primals, cotangents, outputs) ->
+        cotangents."""
         self._vjp = f
         return self
 
@@ -127,7 +133,10 @@ class custom_function:  # noqa: N801 - used as a decorator
             return _moved_to_front(results, out_axes)
 
         rules = Rules(
-            len(arguments), vjp if self._vjp else None, jvp if self._jvp else None, vmap if self._vmap else None
+            len(arguments),
+            vjp if self._vjp else None,
+            jvp if self._jvp else None,
+            vmap if self._vmap else None,
         )
         return trees.unflatten(out_skeleton, _attach(arguments, outputs, rules))
 
@@ -137,11 +146,15 @@ def _matching(what, given, wanted):
     leaves = trees.flatten(given)[0]
     if len(leaves) != len(wanted):
         raise ValueError(
-            f"[custom_function] the {what} gave {len(leaves)} arrays for {len(wanted)} values; one each would be right"
+            f"[custom_function] the {what} gave {len(leaves)} arrays for {len(wanted)} values; "
+            f"one each would be right"
         )
     for k, (g, w) in enumerate(zip(leaves, wanted)):
         if g.shape != w.shape:
-            raise ValueError(f"[custom_function] the {what} gave shape {g.shape} for value {k} of shape {w.shape}")
+            raise ValueError(
+                f"[custom_function] the {what} gave shape {g.shape} for value {k} "
+                f"of shape {w.shape}"
+            )
     return leaves
 
 
@@ -166,7 +179,11 @@ def _moved_to_front(results, axes):
 def _flat(axes):
     if isinstance(axes, dict):
         axes = list(axes.values())
-    return [a for item in axes for a in (_flat(item) if isinstance(item, (list, tuple, dict)) else [item])]
+    return [
+        a
+        for item in axes
+        for a in (_flat(item) if isinstance(item, (list, tuple, dict)) else [item])
+    ]
 
 
 def checkpoint(fun):
@@ -184,7 +201,9 @@ def checkpoint(fun):
         array(1, dtype=float32)
     """
     if not callable(fun):
-        raise TypeError(f"[checkpoint] {type(fun).__name__} is not callable; a function would be right")
+        raise TypeError(
+            f"[checkpoint] {type(fun).__name__} is not callable; a function would be right"
+        )
 
     @functools.wraps(fun)
     def checkpointed(*args, **kwargs):
@@ -197,7 +216,8 @@ def checkpoint(fun):
 
         def vjp(values, cts, outs):
             floating = [k for k, x in enumerate(values) if mx.issubdtype(x.dtype, mx.inexact)]
-            # The cotangents come first: computing again must wait for the backward pass to get here.
+            # The cotangents come first: computing again must wait for the backward pass to get
+            # here.
             late = depends([values[k] for k in floating], list(cts))
 
             def partial(*chosen):
@@ -241,6 +261,8 @@ def depends(inputs, dependencies):
     first = [dependencies] if isinstance(dependencies, array) else list(dependencies)
     for x in outputs + first:
         if not isinstance(x, array):
-            raise ValueError(f"[depends] got {type(x).__name__}; arrays or sequences of arrays would be right")
+            raise ValueError(
+                f"[depends] got {type(x).__name__}; arrays or sequences of arrays would be right"
+            )
     results = _attach(first, outputs, Rules(len(first)))
     return results[0] if single else results

@@ -8,7 +8,7 @@ from mlxc import core as mx
 from mlxc._graph import array
 
 from . import trees
-from .replay import Recipe
+from .replay import Recipe, quick_key
 from .tracing import Tracing, abstract_like, new_handles
 
 __all__ = ["compile", "disable_compile", "enable_compile", "simplify"]
@@ -66,6 +66,7 @@ class _Traced:
         self.recipe = recipe
         self.skeleton = skeleton
         self.count = count
+        self.single = isinstance(skeleton, trees._Leaf)
 
 
 def _constants(tree):
@@ -173,19 +174,26 @@ def compile(fun, inputs=None, outputs=None, shapeless=False):
     def compiled(*args, **kwargs):
         if not _enabled:
             return fun(*args, **kwargs)
-        leaves, skeleton = trees.flatten((args, kwargs))
-        state = trees.flatten(inputs)[0] if inputs is not None else []
-        values = leaves + state
-        key = (tuple([(x.shape, x.dtype) for x in values]), len(leaves), _constants(skeleton))
-        traced = cache.get(key)
+        key, values = quick_key(args, inputs) if not kwargs else (None, None)
+        traced = cache.get(key) if key is not None else None
+        if traced is None:
+            leaves, skeleton = trees.flatten((args, kwargs))
+            state = trees.flatten(inputs)[0] if inputs is not None else []
+            values = leaves + state
+            if key is None:
+                shapes = tuple([(x.shape, x.dtype) for x in values])
+                key = (shapes, len(leaves), _constants(skeleton))
+                traced = cache.get(key)
         if traced is None:
             traced = cache[key] = _trace(fun, skeleton, leaves, inputs, state, outputs)
             if len(cache) > CACHE_LIMIT:
                 cache.popitem(last=False)
         results = traced.recipe.make(values)
         if outputs is not None:
-            _put(_slots(outputs), results[traced.count:])
-        return trees.unflatten(traced.skeleton, results[:traced.count])
+            _put(_slots(outputs), results[traced.count :])
+        if traced.single:
+            return results[0]
+        return trees.unflatten(traced.skeleton, results[: traced.count])
 
     return compiled
 

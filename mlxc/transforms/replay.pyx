@@ -12,6 +12,8 @@ from mlxc._graph.array cimport array, wrap
 from mlxc._graph.node cimport BUNDLE, Node, new_node, put_input, set_inputs
 from mlxc.transforms.tracing cimport Trace, trace_back
 
+from mlxc._graph import arrays_of
+
 
 cdef class Recipe:
     """Nodes in order; operands as positions (inputs first) or as nodes that do not depend on the
@@ -82,6 +84,27 @@ cdef class Recipe:
             made[at] = node
             at += 1
         return [wrap(<Node>made[<int>o]) if type(o) is int else wrap(<Node>o) for o in self.outputs]
+
+
+def quick_key(tuple args, inputs):
+    """The dtypes and shapes of arguments that are all arrays, as bytes, and the arrays with those of
+    the captured containers behind them; (None, None) if an argument is something else."""
+    cdef list values = list(args)
+    cdef list words = []
+    cdef array x
+    cdef Py_ssize_t[40] block
+    cdef int axis
+    for value in values:
+        if type(value) is not array:
+            return None, None
+    if inputs is not None:
+        values.extend(<list>arrays_of(inputs))
+    for x in values:
+        block[0] = x.node.dtype << 8 | x.node.ndim
+        for axis in range(x.node.ndim):
+            block[1 + axis] = x.node.shape[axis]
+        words.append((<char*>block)[:(1 + x.node.ndim) * sizeof(Py_ssize_t)])
+    return (len(args), b"".join(words)), values
 
 
 cdef object typed(object params):

@@ -127,7 +127,7 @@ cdef object push(object mx, Node node, list tangents):
             refuse(row, node, row.vjp if isinstance(row.vjp, NoGradient) else row.jvp)
         return row.jvp(mx, tuple(tangents), wrap(node), *xs, **keywords(row, node))
     if kind == MOVEMENT:
-        return mx._bind(row.name, (tangents[0],), node.params)
+        return mx._bind(row.name, (tangents[0],), node.params) if row.linear else None
     if isinstance(row.vjp, NoGradient):
         refuse(row, node, row.vjp)
     if row.jvp is not None:

@@ -31,12 +31,22 @@ cdef object batch_node(object mx, Node node, list values, list batched):
     keywords = dict(zip(row.params, node.params))
     if kind == MOVEMENT:
         return row.vmap(mx, values[0], **keywords)
+    if 0 in [v.shape[0] for v, b in zip(values, batched) if b]:
+        return no_examples(mx, row, node, values, batched, keywords)
     if row.vmap is not None:
         result = row.vmap(mx, tuple(batched), *values, **keywords)
         if node.flags & BUNDLE:
             return tuple(result)
         return result[0] if isinstance(result, (tuple, list)) else result
     return one_by_one(mx, row, node, values, batched)
+
+
+cdef object no_examples(object mx, object row, Node node, list values, list batched, dict keywords):
+    """A batch of none: nothing is computed, but shapes and dtypes are as for one example."""
+    shapes = [tuple(v.shape[1:]) if b else tuple(v.shape) for v, b in zip(values, batched)]
+    inferred = row.infer(shapes, [v.dtype.name for v in values], **keywords)
+    outputs = [mx.zeros((0, *shape), getattr(mx, dtype)) for shape, dtype in inferred]
+    return tuple(outputs) if node.flags & BUNDLE else outputs[0]
 
 
 cdef object one_by_one(object mx, object row, Node node, list values, list batched):

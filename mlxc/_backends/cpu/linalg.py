@@ -18,6 +18,12 @@ def _singular(op):
     return LinAlgError(f"[{op}] the matrix is singular; it must be invertible")
 
 
+def _require_finite(op, a):
+    """LAPACK's iterations may never end on infinities."""
+    if not np.isfinite(a).all():
+        raise LinAlgError(f"[{op}] the matrix holds NaN or infinity; finite numbers would be right")
+
+
 def launch_inv(outs, ins, params):
     try:
         outs[0][...] = np.linalg.inv(ins[0])
@@ -29,6 +35,7 @@ def launch_pinv(outs, ins, params):
     (a,) = ins
     if outs[0].size == 0:
         return
+    _require_finite("pinv", a)
     outs[0][...] = np.linalg.pinv(a, rcond=max(a.shape[-2:]) * np.finfo(a.dtype).eps)
 
 
@@ -52,6 +59,7 @@ def launch_svd(outs, ins, params):
         if compute_uv:
             outs[0][...], outs[2][...] = np.eye(a.shape[-2]), np.eye(a.shape[-1])
         return
+    _require_finite("svd", a)
     try:
         result = np.linalg.svd(a, full_matrices=True, compute_uv=compute_uv)
     except LinAlgError:
@@ -61,6 +69,7 @@ def launch_svd(outs, ins, params):
 
 
 def launch_eigh(outs, ins, params):
+    _require_finite("eigh", ins[0])
     try:
         outs[0][...], outs[1][...] = np.linalg.eigh(ins[0], UPLO=params[0])
     except LinAlgError:
@@ -69,6 +78,7 @@ def launch_eigh(outs, ins, params):
 
 def launch_eig(outs, ins, params):
     (a,), (vectors,) = ins, params
+    _require_finite("eig", a)
     try:
         if vectors:
             outs[0][...], outs[1][...] = np.linalg.eig(a)
@@ -92,6 +102,9 @@ def launch_cofactor(outs, ins, params):
     (a,) = ins
     n = a.shape[-1]
     if a.size == 0:
+        return
+    if not np.isfinite(a).all():
+        outs[0][...] = np.nan
         return
     u, s, vt = np.linalg.svd(a.astype(np.float64))
     ones = np.ones(s.shape[:-1] + (1,))

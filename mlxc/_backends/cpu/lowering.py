@@ -1,9 +1,10 @@
 """From a program to instructions over tiles: which loops, which registers, what shape of tile.
 
-The iteration space is seen as rows of columns. A register holds one value for the whole space (SINGLE), one a row
-(COLUMN), or the full tile (FULL); an instruction works on the largest shape among its operands, and smaller operands
-are handed to loops that take a single value, or are expanded. Narrow dtypes are computed in their compute type and
-wrapped after each operation; half floats stay float32 between instructions, and are rounded where a cast asks for it.
+The iteration space is seen as rows of columns. A register holds one value for the whole space
+(SINGLE), one a row (COLUMN), or the full tile (FULL); an instruction works on the largest shape
+among its operands, and smaller operands are handed to loops that take a single value, or are
+expanded. Narrow dtypes are computed in their compute type and wrapped after each operation; half
+floats stay float32 between instructions, and are rounded where a cast asks for it.
 """
 
 from mlxc._table import load_rows
@@ -14,21 +15,27 @@ from .kernels import TABLE
 
 SINGLE, COLUMN, FULL = range(3)
 LOOP, EXPAND, REPEAT, FOLD, COPY = range(5)
-FIRST_LEVEL = 24576      # bytes of the first-level cache that the registers of a tile may fill
+FIRST_LEVEL = 24576  # bytes of the first-level cache that the registers of a tile may fill
 ROWS = load_rows()
 NARROW = ("u8", "u16", "i8", "i16")
 
 
 def collapse(sizes, strides_list):
     """Merge neighbouring dimensions that every stream walks as one: (sizes, strides a stream)."""
-    dims = [(size, [strides[axis] for strides in strides_list]) for axis, size in enumerate(sizes) if size != 1]
+    dims = [
+        (size, [strides[axis] for strides in strides_list])
+        for axis, size in enumerate(sizes)
+        if size != 1
+    ]
     merged = []
     for size, steps in dims:
         if merged and all(before == step * size for before, step in zip(merged[-1][1], steps)):
             merged[-1] = (merged[-1][0] * size, steps)
         else:
             merged.append((size, steps))
-    return [size for size, _ in merged], [[steps[k] for _, steps in merged] for k in range(len(strides_list))]
+    return [size for size, _ in merged], [
+        [steps[k] for _, steps in merged] for k in range(len(strides_list))
+    ]
 
 
 def product(sizes):
@@ -47,15 +54,20 @@ def kernel_address(name):
 
 
 class Lowering:
-    """One program being lowered. ``outer`` and ``within`` are the sizes of the rows' and the columns' dimensions."""
+    """One program being lowered. ``outer`` and ``within`` are the sizes of the rows' and the
+    columns' dimensions."""
 
     def __init__(self, program, outer_axes, within_axes, fold=True):
         self.program = program
         loads = [k for k, value in enumerate(program.values) if value[0] == "load"]
         streams = [program.values[k][4] for k in loads] + [output[3] for output in program.outputs]
         space = program.space
-        self.outer, outer = collapse([space[a] for a in outer_axes], [[s[a] for a in outer_axes] for s in streams])
-        self.within, within = collapse([space[a] for a in within_axes], [[s[a] for a in within_axes] for s in streams])
+        self.outer, outer = collapse(
+            [space[a] for a in outer_axes], [[s[a] for a in outer_axes] for s in streams]
+        )
+        self.within, within = collapse(
+            [space[a] for a in within_axes], [[s[a] for a in within_axes] for s in streams]
+        )
         if fold and len(self.within) > 1 and program.kind == "map":
             # A map may treat all but the innermost dimension as rows.
             self.outer, self.within = self.outer + self.within[:-1], self.within[-1:]
@@ -67,12 +79,12 @@ class Lowering:
         self.loads = loads
         self.code = []
         self.streams = []
-        self.shapes = []      # of registers
-        self.sizes = []       # bytes an element, of registers
-        self.fixed = []       # whether a stream points the register
-        self.reg_of = {}      # value -> register
-        self.types = {}       # value -> compute type
-        self.expanded = {}    # (register, shape) -> register
+        self.shapes = []  # of registers
+        self.sizes = []  # bytes an element, of registers
+        self.fixed = []  # whether a stream points the register
+        self.reg_of = {}  # value -> register
+        self.types = {}  # value -> compute type
+        self.expanded = {}  # (register, shape) -> register
 
     # ---- registers and streams
 
@@ -105,13 +117,25 @@ class Lowering:
         several = self.tile_rows > 1
         direct = shape == SINGLE or (dense if several else in_row)
         self.streams.append(
-            (slot, offset, reg, shape, item, direct, dense, output, within[-1] if within else 0, tuple(outer),
-             tuple(within))
+            (
+                slot,
+                offset,
+                reg,
+                shape,
+                item,
+                direct,
+                dense,
+                output,
+                within[-1] if within else 0,
+                tuple(outer),
+                tuple(within),
+            )
         )
         return direct
 
     def choose_tile(self, live):
-        """Rows and columns of a tile, so that live registers of float32 fit the first-level cache."""
+        """Rows and columns of a tile, so that live registers of float32 fit the first-level cache.
+        """
         room = max(256, FIRST_LEVEL // (4 * max(live, 1)) // 64 * 64)
         if live <= 2:
             room = 8192
@@ -154,7 +178,7 @@ class Lowering:
         reg = self.register(shape, fact.size, fixed=True)
         direct = self.add_stream(position, slot, offset, fact.size, False, reg, shape)
         if not direct:
-            self.fixed[reg] = False   # gathered into scratch
+            self.fixed[reg] = False  # gathered into scratch
         self.types[k] = fact.compute
         if fact.short != fact.compute and fact.name != "bool_":
             wide = self.register(shape, COMPUTE_SIZE[fact.compute])
@@ -180,14 +204,18 @@ class Lowering:
     def loop(self, k, name, compute, regs):
         """An elementwise loop in the layout that avoids most expansions."""
         shape = max(self.shapes[reg] for reg in regs)
-        layout = "".join("s" if self.shapes[r] < shape and self.single_like(r) else "v" for r in regs)
+        layout = "".join(
+            "s" if self.shapes[r] < shape and self.single_like(r) else "v" for r in regs
+        )
         if f"{name}_{compute}_{layout}" not in TABLE:
             swapped = layout[::-1]
             if len(regs) == 2 and layout == "sv" and f"{name}_{compute}_{swapped}" in TABLE:
-                regs, layout = regs[::-1], swapped    # commutative rows have one of the two
+                regs, layout = regs[::-1], swapped  # commutative rows have one of the two
             else:
                 layout = self.nearest_layout(name, compute, layout)
-        regs = [self.grow(reg, shape) if letter == "v" else reg for reg, letter in zip(regs, layout)]
+        regs = [
+            self.grow(reg, shape) if letter == "v" else reg for reg, letter in zip(regs, layout)
+        ]
         out_type = self.result_type(name, compute)
         out = self.register(shape, COMPUTE_SIZE[out_type])
         self.emit(LOOP, f"{name}_{compute}_{layout}", (*regs, out), shape)
@@ -197,7 +225,7 @@ class Lowering:
         """A layout there is a loop for, with as many of the wanted single values as possible."""
         for position, letter in enumerate(layout):
             if letter == "s":
-                other = layout[:position] + "v" + layout[position + 1:]
+                other = layout[:position] + "v" + layout[position + 1 :]
                 if f"{name}_{compute}_{other}" in TABLE:
                     return other
         return "v" * len(layout)
@@ -222,7 +250,9 @@ class Lowering:
         reg = self.reg_of[operand]
         if source.compute != target.compute:
             wide = self.register(self.shapes[reg], COMPUTE_SIZE[target.compute])
-            self.emit(LOOP, f"cast_{source.compute}_{target.compute}_v", (reg, wide), self.shapes[reg])
+            self.emit(
+                LOOP, f"cast_{source.compute}_{target.compute}_v", (reg, wide), self.shapes[reg]
+            )
             reg = wide
         short = target.short
         narrowing = "wrap" if short in NARROW else "round" if short in ("f16", "bf16") else ""
@@ -248,7 +278,8 @@ class Lowering:
     def lower_output(self, position, output):
         value, dtype, slot, _ = output
         fact = DTYPES[dtype]
-        # With a single row, what is one value a row is the whole output: still computed tile by tile.
+        # With a single row, what is one value a row is the whole output: still computed tile by
+        # tile.
         shape = max(self.stream_shape(position), self.shapes[self.reg_of[value]])
         reg = self.grow(self.reg_of[value], shape)
         target = self.register(shape, fact.size, fixed=True)
@@ -263,7 +294,9 @@ class Lowering:
         regs = [self.reg_of[i] for i in operands]
         shape = max(self.shapes[reg] for reg in regs)
         layout = name.rsplit("_", 1)[1]
-        regs = [self.grow(reg, shape) if letter == "v" else reg for reg, letter in zip(regs, layout)]
+        regs = [
+            self.grow(reg, shape) if letter == "v" else reg for reg, letter in zip(regs, layout)
+        ]
         out = self.register(shape, COMPUTE_SIZE["f32"])
         self.emit(LOOP, name, (*regs, out), shape)
         self.reg_of[k] = out
@@ -284,12 +317,14 @@ class Lowering:
         return shapes
 
     def with_macros(self, position):
-        """The program's values, groups that a macro kernel computes replaced by it, and which are needed."""
+        """The program's values, groups that a macro kernel computes replaced by it, and which are
+        needed."""
         values = self.program.values
         if not macros.ENABLED:
             return values, [True] * len(values)
         single = [
-            shape == SINGLE or (shape == COLUMN and self.tile_rows == 1) for shape in self.value_shapes(position)
+            shape == SINGLE or (shape == COLUMN and self.tile_rows == 1)
+            for shape in self.value_shapes(position)
         ]
         outputs = [output[0] for output in self.program.outputs]
         return macros.Matcher(values, outputs, single).rewrite()
@@ -301,7 +336,13 @@ class Lowering:
         last = {}
         values = self.program.values
         for k, value in enumerate(values):
-            operands = value[3] if value[0] == "op" else (value[3],) if value[0] in ("cast", "reduce") else ()
+            operands = (
+                value[3]
+                if value[0] == "op"
+                else (value[3],)
+                if value[0] in ("cast", "reduce")
+                else ()
+            )
             for i in operands:
                 last[i] = k
         position = {k: p for p, k in enumerate(self.loads)}
@@ -350,11 +391,14 @@ class Lowering:
             writers = [i for i, c in enumerate(self.code) if c[2][-1] == source]
             if self.fixed[source] or len(writers) == 0 or self.is_gathered(source):
                 continue
-            if self.shapes[source] != self.shapes[target] or self.sizes[source] != self.sizes[target]:
+            if (
+                self.shapes[source] != self.shapes[target]
+                or self.sizes[source] != self.sizes[target]
+            ):
                 continue
             self.code = [
                 (f, kd, tuple(target if r == source else r for r in a), s, i, n)
-                for f, kd, a, s, i, n in self.code[:at] + self.code[at + 1:]
+                for f, kd, a, s, i, n in self.code[:at] + self.code[at + 1 :]
             ]
 
     def is_gathered(self, reg):
@@ -391,7 +435,12 @@ class Lowering:
                     offsets[target] = total
                     total += (full * self.sizes[target] + 63) // 64 * 64
             for reg in set(args):
-                if last[reg] == at and self.shapes[reg] == FULL and not self.fixed[reg] and reg not in gathered:
+                if (
+                    last[reg] == at
+                    and self.shapes[reg] == FULL
+                    and not self.fixed[reg]
+                    and reg not in gathered
+                ):
                     free.setdefault(self.sizes[reg], []).append(offsets[reg])
         self.offsets = offsets
         self.scratch = total + 64
@@ -399,6 +448,9 @@ class Lowering:
     def describe(self):
         """The instructions as text."""
         lines = [f"tiles {self.rows} x {self.columns} by {self.tile_rows} x {self.tile_columns}"]
-        lines += [f"  stream slot {s[0]} r{s[2]} shape {s[3]} direct {s[5]} out {s[7]}" for s in self.streams]
+        lines += [
+            f"  stream slot {s[0]} r{s[2]} shape {s[3]} direct {s[5]} out {s[7]}"
+            for s in self.streams
+        ]
         lines += [f"  {n or 'copy'} {a} shape {s}" for _, _, a, s, _, n in self.code]
         return "\n".join(lines)

@@ -1,7 +1,7 @@
 """Finds groups of a program's values that one macro kernel computes in a single pass.
 
-The patterns stand in ``_table/fused.py``. A match replaces its last value; what only the match used is left out.
-Absorbed values must have no other reader. ``MLXC_MACROS=0`` turns all of it off.
+The patterns stand in ``_table/fused.py``. A match replaces its last value; what only the match used
+is left out. Absorbed values must have no other reader. ``MLXC_MACROS=0`` turns all of it off.
 """
 
 import ast
@@ -40,7 +40,8 @@ def operands_of(value):
 
 
 class Matcher:
-    """One program's values against all patterns. ``single`` says of an index whether one value serves the tile."""
+    """One program's values against all patterns. ``single`` says of an index whether one value
+    serves the tile."""
 
     def __init__(self, values, outputs, single):
         self.values = values
@@ -50,7 +51,7 @@ class Matcher:
             for operand in operands_of(value):
                 self.readers[operand] += 1
         for index in outputs:
-            self.readers[index] += 2   # must be computed by itself
+            self.readers[index] += 2  # must be computed by itself
 
     def name(self, index):
         """The row of a float32 elementwise value, "cast" of a cast from bool, or None."""
@@ -59,7 +60,11 @@ class Matcher:
             row = ROWS[value[1]]
             if DTYPES[value[2]].compute == "f32":
                 return row.name
-        elif value[0] == "cast" and DTYPES[value[1]].compute == "b8" and DTYPES[value[2]].compute == "f32":
+        elif (
+            value[0] == "cast"
+            and DTYPES[value[1]].compute == "b8"
+            and DTYPES[value[2]].compute == "f32"
+        ):
             return "cast"
         return None
 
@@ -87,7 +92,8 @@ class Matcher:
         return None
 
     def rewrite(self):
-        """The values with matches replaced by ("macro", kernel, dtype, operands), and which are still needed."""
+        """The values with matches replaced by ("macro", kernel, dtype, operands), and which are
+        still needed."""
         values = list(self.values)
         needed = [False] * len(values)
         for index in range(len(values) - 1, -1, -1):

@@ -18,7 +18,7 @@ from mlxc._graph.evaluate cimport set_backend
 from mlxc._graph.program cimport Backend, Executable, Program
 from mlxc._kernels.abi cimport cols_fn, loop_fn, rows_fn
 from mlxc._memory.buffer cimport scratch_alloc, scratch_free
-from mlxc._threads.pool cimport par, thread_count
+from mlxc._threads.pool cimport interrupted, par, thread_count
 
 from mlxc._graph.bind import ROWS
 from mlxc._table.dtypes import COMPUTE_SIZE, DTYPES
@@ -116,7 +116,7 @@ cdef void run_map_with(MapJob* job, Py_ssize_t chunk, char* scratch) noexcept no
     cdef Py_ssize_t end = count * (chunk + 1) // job.chunks
     cdef Py_ssize_t row, column
     prepare(tiles, job.slots, regs, scratch)
-    while tile < end:
+    while tile < end and not interrupted():
         row = tile // job.column_tiles * tiles.tile_rows
         column = tile % job.column_tiles * tiles.tile_columns
         run_tile(tiles, job.slots, regs, row, min(tiles.tile_rows, tiles.rows - row), column,
@@ -313,10 +313,10 @@ cdef void fold_rows(Reduction* program, TileCode* tiles, char** slots, char** re
         if tiles.tile_rows > 1:                # several rows a tile take whole rows only
             first, last = 0, tiles.columns if part == 0 else 0
     row = low
-    while row < high:
+    while row < high and not interrupted():
         rows = min(tiles.tile_rows, high - row)
         column = first
-        while column < last:
+        while column < last and not interrupted():
             columns = min(tiles.tile_columns, last - column)
             run_tile(tiles, slots, regs, kept * program.reduced + row, rows, column, columns)
             program.fold(regs[tiles.result], value, 1, rows * columns)
@@ -333,7 +333,7 @@ cdef void add_columns(Reduction* program, TileCode* tiles, char** slots, char** 
     cdef Py_ssize_t high = program.reduced * (part + 1) // program.parts
     cdef Py_ssize_t columns = min(tiles.tile_columns, tiles.columns - column)
     cdef Py_ssize_t row = low, rows
-    while row < high:
+    while row < high and not interrupted():
         rows = min(tiles.tile_rows, high - row)
         run_tile(tiles, slots, regs, kept * program.reduced + row, rows, column, columns)
         program.add(regs[tiles.result], into + column * program.accumulator, rows, columns)

@@ -1,0 +1,3 @@
+"""Types of mlxc._backends.cpu.conv, written by docs/stubs.py."""
+
+

@@ -1,0 +1,3 @@
+"""Types of mlxc._backends.cpu.sort, written by docs/stubs.py."""
+
+

@@ -1,0 +1,3 @@
+"""Types of mlxc._graph.evaluate, written by docs/stubs.py."""
+
+def plan_cache_info() -> None: ...

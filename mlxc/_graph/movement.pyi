@@ -1,0 +1,3 @@
+"""Types of mlxc._graph.movement, written by docs/stubs.py."""
+
+

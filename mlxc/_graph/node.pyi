@@ -1,0 +1,3 @@
+"""Types of mlxc._graph.node, written by docs/stubs.py."""
+
+class Node: ...

@@ -1,0 +1,19 @@
+"""Types of mlxc._graph.plan, written by docs/stubs.py."""
+
+from typing import Any
+
+class Plan:
+    @property
+    def nleaves(self) -> Any: ...
+    @property
+    def nslots(self) -> Any: ...
+    @property
+    def steps(self) -> Any: ...
+    @property
+    def work(self) -> Any: ...
+
+
+class Step: ...
+
+
+class Stored: ...

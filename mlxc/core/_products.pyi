@@ -1,0 +1,6 @@
+"""Types of the common products."""
+
+from mlxc._graph import array
+
+def quick_matmul(a: object, b: object) -> array | None: ...
+def quick_addmm(c: object, a: object, b: object, alpha: float, beta: float) -> array | None: ...

@@ -1,0 +1,6 @@
+"""Types of mlxc.transforms.autodiff, written by docs/stubs.py."""
+
+from typing import Any
+
+def pull_back(mx: Any, outputs: Any, inputs: Any, cotangents: Any) -> None: ...
+def push_forward(mx: Any, outputs: Any, inputs: Any, tangents: Any) -> None: ...
