@@ -47,6 +47,7 @@ examples: build $(STAMPS)/demo
 	for example in examples/*.py; do echo "== $$example"; PYTHONPATH=. $(PY) $$example || exit 1; done
 
 docs: build
+	PYTHONPATH=. $(PY) docs/stubs.py
 	PYTHONPATH=. $(PY) docs/build.py
 
 wheel: $(STAMPS)/dev,test

@@ -68,6 +68,7 @@ def load(framework):
     """(library, NumPy array -> its array, result -> None once it is complete) of a framework."""
     if framework in ("mlxc", "mlx"):
         core = importlib.import_module(f"{framework}.core")
+        core.set_default_device(core.cpu)  # where all are compared
         return core, core.array, core.eval
     if framework == "torch":
         import torch

@@ -14,7 +14,6 @@ import importlib
 import inspect
 import re
 import sys
-import textwrap
 import types
 from pathlib import Path
 
@@ -29,18 +28,14 @@ CORE = ROOT / "mlxc/core/__init__.pyi"
 
 # Python's own protocols: what special methods take and give.
 BINARY = "add sub mul truediv floordiv mod pow and or xor lshift rshift matmul".split()
+COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 SPECIAL = {
     **{
         f"__{prefix}{name}__": "(self, other: Any, /) -> array"
         for name in BINARY
         for prefix in ("", "r", "i")
     },
-    **{f"__{name}__": "(self, other: Any, /) -> array" for name in ("lt", "le", "gt", "ge")},
-    # Comparing arrays gives an array, which is not what object says.
-    **{
-        f"__{name}__": "(self, other: Any, /) -> array: ...  # type: ignore[override]"
-        for name in ("eq", "ne")
-    },
+    **{f"__{name}__": "(self, other: Any, /) -> array" for name in COMPARISONS},
     **{f"__{name}__": "(self) -> array" for name in ("neg", "pos", "abs", "invert", "copy")},
     "__deepcopy__": "(self, memo: Any, /) -> array",
     "__divmod__": "(self, other: Any, /) -> tuple[array, array]",
@@ -66,6 +61,11 @@ SPECIAL = {
     "__exit__": "(self, *error: Any) -> bool | None",
     "__call__": "(self, *args: Any, **kwargs: Any) -> Any",
 }
+
+OBJECT = {f"__{name}__" for name in (*COMPARISONS, "hash", "format")}
+# Comparing arrays gives an array, which is not what object says.
+OVERRIDES = dict.fromkeys(("__eq__", "__ne__"), "  # type: ignore[override]")
+PROPERTIES = (property, types.GetSetDescriptorType, types.MemberDescriptorType)
 
 # ---- types: what docstrings say, as annotations ----
 
@@ -120,6 +120,8 @@ def annotation(text, known, classes):
         return "Any"
     if optional and "None" not in parts:
         parts.append("None")
+    if "Operand" in parts:  # which numbers are too
+        parts = [part for part in parts if part not in ("complex", "float", "int", "bool")]
     return " | ".join(dict.fromkeys(parts))
 
 
@@ -150,7 +152,7 @@ def documented(doc, classes):
     result = re.search(r"^Returns:\n +((?:[^:\n()]|\([^()]*\))+):", doc, re.MULTILINE)
     if result:
         return parameters, annotation(result[1], RESULT, classes)
-    return parameters, "Any" if "Returns" in doc or not doc else "None"
+    return parameters, "Any" if "Returns" in doc else None
 
 
 # ---- signatures ----
@@ -164,57 +166,54 @@ def default(value):
     return "..."
 
 
-def signature(function, classes, method=False):
-    """``(a: Operand, /) -> array`` of a function."""
+def signature(function, classes, method=False, silent="Any"):
+    """(parameters, result) of a function; silent is the result of one that does not say it."""
     parameters, result = documented(function.__doc__, classes)
+    result = result or silent
     try:
         known = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
-        return f"({'self, ' if method else ''}*args: Any, **kwargs: Any) -> {result}"
+        return (["self"] if method else []) + ["*args: Any", "**kwargs: Any"], result
     parts, star = [], False
     for k, parameter in enumerate(known):
         if parameter.kind is parameter.KEYWORD_ONLY and not star:
             parts.append("*")
-            star = True
-        star = star or parameter.kind is parameter.VAR_POSITIONAL
-        prefix = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(
-            parameter.kind, ""
-        )
-        text = prefix + parameter.name
-        if not (method and k == 0):
-            kind = (
-                "Where"
-                if parameter.name in ("stream", "s")
-                else parameters.get(parameter.name, "Any")
-            )
-            if (
-                parameter.default is None
-                and kind != "Any"
-                and "None" not in kind
-                and kind != "Where"
-            ):
-                kind += " | None"
-            text += f": {kind}"
-        if parameter.default is not parameter.empty:
-            text += f" = {default(parameter.default)}"
-        parts.append(text)
+        star = star or parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL)
+        if method and k == 0:
+            parts.append("self")
+        else:
+            parts.append(stated(parameter, parameters.get(parameter.name, "Any")))
         last = k + 1 == len(known) or known[k + 1].kind is not parameter.POSITIONAL_ONLY
         if parameter.kind is parameter.POSITIONAL_ONLY and last:
             parts.append("/")
-    return f"({', '.join(parts)}) -> {result}"
+    return parts, result
 
 
-def definition(name, text, indent=""):
-    """``def name...: ...``, wrapped."""
-    text = f"{indent}def {name}{text}" if "...  #" in text else f"{indent}def {name}{text}: ..."
+def stated(parameter, kind):
+    """One parameter with its type and default."""
+    if parameter.name in ("stream", "s"):
+        kind = "Where"
+    elif parameter.default is None and kind != "Any" and "None" not in kind:
+        kind += " | None"
+    prefix = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    text = f"{prefix}{parameter.name}: {kind}"
+    if parameter.default is not parameter.empty:
+        text += f" = {default(parameter.default)}"
+    return text
+
+
+def definition(name, parts, result, indent=""):
+    """``def name(...) -> ...: ...``, wrapped between parameters."""
+    text = f"{indent}def {name}({', '.join(parts)}) -> {result}: ..."
     if len(text) <= WIDTH:
         return [text]
-    first, rest = text.split("(", 1)
-    inner, result = rest.rsplit(") ->", 1)
-    lines = textwrap.wrap(
-        inner, WIDTH - len(indent) - 4, break_long_words=False, break_on_hyphens=False
-    )
-    return [f"{first}(", *(f"{indent}    {line}" for line in lines), f"{indent}) ->{result}"]
+    lines = [""]
+    for part in parts:
+        if lines[-1] and len(indent) + 4 + len(f"{lines[-1]} {part},") > WIDTH:
+            lines.append("")
+        lines[-1] += f"{' ' if lines[-1] else ''}{part},"
+    lines = [f"{indent}    {line}" for line in lines]
+    return [f"{indent}def {name}(", *lines, f"{indent}) -> {result}: ..."]
 
 
 # ---- classes and modules ----
@@ -238,44 +237,45 @@ def attribute(cls, name, classes):
     return kind if kind in classes or kind in PLAIN else "Any"
 
 
+def special(cls, name):
+    """The line of a special method, or none where object's own says the same."""
+    if cls is mx.array:
+        return [f"    def {name}{SPECIAL[name]}: ..." + OVERRIDES.get(name, "")]
+    if name in OBJECT:
+        return []
+    return [f"    def {name}{re.sub('array', 'Any', SPECIAL[name])}: ..."]
+
+
+def method(cls, name, thing, classes):
+    """A method; a late-bound one of arrays has the signature of the function of its name."""
+    function = getattr(mx, name, None) if cls is mx.array else None
+    if function is None or name in ("reshape", "transpose"):
+        return definition(name, *signature(thing, classes, True), "    ")
+    parts, result = signature(function, classes)
+    parts[0] = "self"
+    if len(parts) > 1 and parts[1] == "/":
+        del parts[1]
+    return definition(name, parts, result, "    ")
+
+
 def class_lines(cls, classes):
     """The stub of a class."""
     lines = []
-    for name, thing in sorted(vars(cls).items()):
-        if name.startswith("_") and name not in SPECIAL:
-            continue
-        if name in SPECIAL:
-            text = SPECIAL[name] if cls is mx.array else SPECIAL[name].replace("array", "Any")
-            if (
-                f"-> {cls.__name__}" in text
-                or cls is mx.array
-                or name in ("__enter__", "__exit__", "__call__")
-            ):
-                lines += definition(name, text, "    ")
-            elif name not in (
-                "__eq__",
-                "__ne__",
-                "__hash__",
-                "__lt__",
-                "__le__",
-                "__gt__",
-                "__ge__",
-            ):
-                lines += definition(name, text, "    ")
-        elif isinstance(thing, (property, types.GetSetDescriptorType, types.MemberDescriptorType)):
-            lines += [
-                "    @property",
-                f"    def {name}(self) -> {attribute(cls, name, classes)}: ...",
-            ]
-        elif callable(thing):
-            lines += definition(name, signature(thing, classes, method=True), "    ")
     if cls is mx.array:
-        lines.insert(0, "    def __init__(self, val: Any, dtype: Dtype | None = None) -> None: ...")
-    return (
-        [f"class {cls.__name__}:", *(lines or ["    ..."]), ""]
-        if lines
-        else [f"class {cls.__name__}: ...", ""]
-    )
+        lines.append("    def __init__(self, val: Any, dtype: Dtype | None = None) -> None: ...")
+    for name, thing in sorted(vars(cls).items()):
+        if name in SPECIAL:
+            lines += special(cls, name)
+        elif name.startswith("_"):
+            continue
+        elif isinstance(thing, PROPERTIES):
+            kind = attribute(cls, name, classes)
+            lines += ["    @property", f"    def {name}(self) -> {kind}: ..."]
+        elif callable(thing):
+            lines += method(cls, name, thing, classes)
+    if not lines:
+        return [f"class {cls.__name__}: ...", ""]
+    return [f"class {cls.__name__}:", *lines, ""]
 
 
 def finished(title, body):
@@ -293,7 +293,8 @@ def finished(title, body):
         imports.append(f"from typing import {', '.join(names)}")
     if used([r"np\.ndarray"]):
         imports += ["", "import numpy as np"]
-    return "\n".join([f'"""{title}"""', *([""] if imports else []), *imports, "", text.strip(), ""])
+    whole = "\n".join([f'"""{title}"""', "", *imports, "", text])
+    return re.sub(r"\n{3,}", "\n\n", whole).rstrip() + "\n"
 
 
 def defined_in(module, path):
@@ -319,16 +320,16 @@ def compiled_stub(path):
         if inspect.isclass(thing):
             classes_body += ["", *class_lines(thing, classes)]
         elif callable(thing):
-            functions += definition(key, signature(thing, set()).replace("Operand", "array"))
+            functions += definition(key, *signature(thing, classes))
         else:
             values.append(f"{key}: {type(thing).__name__}")
     body = [*values, *classes_body, *([""] if values else []), *functions]
     text, own = "\n".join(body), {key for key, _ in defined_in(module, path)}
     text = text.replace("Operand", "Any").replace("Where", "Any")
     imports = []
-    if "array" not in own and re.search(r"\barray\b", text):
+    if "array" not in own and re.search(r"(->|:|\||\[) ?array\b", text):
         imports.append("from mlxc._graph.array import array")
-    if "Dtype" not in own and re.search(r"\bDtype\b", text):
+    if "Dtype" not in own and re.search(r"(->|:|\||\[) ?Dtype\b", text):
         imports.append("from mlxc._graph.dtypes import Dtype")
     return finished(f"Types of {name}, {MARK}.", [*imports, *([""] if imports else []), text])
 
@@ -354,7 +355,7 @@ def core_stub():
         elif inspect.isclass(thing):
             imports.append(f"from {home(name, thing)} import {name} as {name}")
         elif callable(thing):
-            functions += definition(name, signature(thing, classes))
+            functions += definition(name, *signature(thing, classes, silent="None"))
         else:
             values.append(f"{name}: {type(thing).__name__ if thing is not None else None}")
     body = [
@@ -383,16 +384,23 @@ def stubs():
     return made
 
 
+def stale(made):
+    """The stubs that are not as they would be written."""
+    return [path for path, text in made.items() if not path.exists() or path.read_text() != text]
+
+
 def main():
-    stale = []
-    for path, text in stubs().items():
-        if not path.exists() or path.read_text() != text:
-            stale.append(str(path.relative_to(ROOT)))
-            if "--check" not in sys.argv[1:]:
-                path.write_text(text)
-    if stale and "--check" in sys.argv[1:]:
-        sys.exit("not as docs/stubs.py writes them: " + ", ".join(stale))
-    print(f"{len(stale)} stubs written" if stale else "all stubs are current")
+    try:
+        made = stubs()
+    except ModuleNotFoundError as error:
+        sys.exit(f"{error}: build the project first")
+    changed = stale(made)
+    if "--check" in sys.argv[1:] and changed:
+        names = ", ".join(str(path.relative_to(ROOT)) for path in changed)
+        sys.exit(f"not as docs/stubs.py writes them: {names}")
+    for path in changed:
+        path.write_text(made[path])
+    print(f"{len(changed)} stubs written" if changed else "all stubs are current")
 
 
 if __name__ == "__main__":

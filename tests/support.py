@@ -43,8 +43,7 @@ def generator(*names):
 
 
 def sample(rng, name, shape, low=-3.0, high=3.0):
-    """Values of a dtype between bounds, as NumPy holds them; complex ones keep off the branch cuts.
-    """
+    """Values of a dtype between bounds, as NumPy holds them; complex ones off the branch cuts."""
     kind = KIND[name]
     if kind == "b":
         return np.array(rng.integers(0, 2, shape), dtype=bool)

@@ -2,6 +2,7 @@
 
 from .array import HOOKS, array, bind_method, rebuild, set_pending_limit, to_numpy
 from .dtypes import DTYPES, Dtype
+from .errors import ConversionError, DtypeError
 from .interface import (
     arrays_of,
     as_array,
@@ -13,6 +14,7 @@ from .interface import (
     evaluate_all,
     is_abstract,
     is_evaluated,
+    is_transposed,
     node_count,
     reduce_axes,
     replace,

@@ -11,32 +11,27 @@ bound once, by ``core/__init__.py``, through ``bind_method``.
 import os
 
 cimport cython
-from cpython.buffer cimport (
-    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBuffer_Release,
-    PyObject_GetBuffer,
-)
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.math cimport isfinite
 from libc.string cimport memcpy
 
-from mlxc._graph.bind cimport (
-    bind_binary, bind_elementwise, bind_reduction, bind_row, bind_unary, broadcast_to_tuple, cast,
-    reshape,
-    row_code, transpose,
-)
+from mlxc._graph.bind cimport bind_binary, bind_unary, cast, row_code, transpose
 from mlxc._graph.dtypes cimport (
-    BFLOAT16, BOOL, COMPLEX64, DTYPE_OBJECTS, FLOAT32, INT32, INT64, UINT64, Dtype, dtype_code,
-    dtype_kind, itemsize,
-    load_scalar,
+    BFLOAT16, BOOL, COMPLEX64, DTYPE_OBJECTS, FLOAT32, INT32, INT64, UINT64, dtype_code, dtype_kind,
+    itemsize, load_scalar,
 )
-from mlxc._graph.evaluate cimport evaluate, evaluate_one
+from mlxc._graph.evaluate cimport evaluate_one
 from mlxc._graph.node cimport (
     ABSTRACT, EVALUATED, MAX_DIMS, Node, is_row_major, leaf_node, live_nodes, scalar_node,
     shape_tuple, tracing,
 )
+from mlxc._graph.values cimport filled, first_leaf, nested_list, node_of_numpy, own_buffer
 from mlxc._memory.buffer cimport Buffer, new_buffer
 
+from mlxc._graph.errors import ConversionError
 from mlxc._table.dtypes import CODE
 
 cdef extern from "Python.h":
@@ -119,8 +114,7 @@ cdef int relieve(Node node) except -1:
         import warnings
         warnings.warn(
             f"[mlxc] {PENDING_LIMIT} operations were waiting to be evaluated and have been; call "
-            f"mlxc.core.eval on "
-            f"the results of each step of a loop", RuntimeWarning, stacklevel=2,
+            "mlxc.core.eval on the results of each step of a loop", RuntimeWarning, stacklevel=2,
         )
     return 0
 
@@ -179,9 +173,8 @@ cdef Node operand_node(object value, Node partner):
     if dtype >= 0:
         if isinstance(value, int) and dtype_kind[dtype] in (c"i", c"u") and not fits(value, dtype):
             raise ValueError(
-                f"[array] {value} beside an array of dtype {DTYPE_OBJECTS[dtype].name}, which "
-                f"does not hold it; "
-                f"convert the array with astype first"
+                f"[array] {value} beside an array of dtype {DTYPE_OBJECTS[dtype].name}, which does "
+                "not hold it; convert the array with astype first"
             )
         return scalar_node(dtype, value)
     if hasattr(value, "__array__") or hasattr(value, "__mlx_array__"):
@@ -239,7 +232,7 @@ cdef Node node_of(object value):
         result = value.__mlx_array__()
         if type(result) is not array:
             raise TypeError(f"[array] __mlx_array__ gave {type(result).__name__}; an array would "
-                            f"be right")
+                            "be right")
         return (<array>result).node
     return node_of_numpy(value)
 
@@ -254,7 +247,7 @@ cdef bint holds_array(object value, int depth=0) except -1:
     if isinstance(value, (list, tuple)):
         if depth == MAX_DIMS:
             raise ValueError(f"[array] lists nested more than {MAX_DIMS} deep; at most {MAX_DIMS} "
-                             f"axes are supported")
+                             "axes are supported")
         for item in value:
             if holds_array(item, depth + 1):
                 return True
@@ -276,9 +269,9 @@ cdef Node node_of_list(object value):
     if values.dtype == object and isinstance(first_leaf(value), int):
         raise OverflowError("[array] an integer outside 64 bits; float32 values would be right")
     if values.dtype == object or values.dtype.kind not in "biufc":
-        raise ValueError(
+        raise ConversionError(
             f"[array] a list with elements of type {type(first_leaf(value)).__name__}; numbers "
-            f"would be right"
+            "would be right"
         )
     if values.dtype == numpy.int64:
         small = values.size == 0 or (values.min() >= -0x80000000 and values.max() <= 0x7fffffff)
@@ -286,80 +279,6 @@ cdef Node node_of_list(object value):
     if values.size == 0 and values.dtype == numpy.float64:
         values = values.astype(numpy.float32)
     return node_of_numpy(values)
-
-
-def first_leaf(value):
-    """The first element that is not a sequence, to name in an error."""
-    while isinstance(value, (list, tuple)) and value:
-        for item in value:
-            if not isinstance(item, (bool, int, float, complex, list, tuple)):
-                return item
-        value = value[0]
-    return value
-
-
-cdef Node node_of_numpy(object value):
-    """A copy of a NumPy array (or of what NumPy can read); float64 becomes float32 as everywhere in
-    MLX."""
-    import numpy
-    cdef Py_buffer view
-    cdef Node node
-    cdef Buffer buffer
-    cdef Py_ssize_t[MAX_DIMS] shape
-    cdef int axis, code
-    if type(value).__module__.startswith("ml_dtypes") and type(value).__name__ == "bfloat16":
-        value = numpy.asarray(value)
-    values = numpy.asarray(value)
-    name = values.dtype.name
-    if name == "bfloat16":
-        values = values.view(numpy.uint16)
-    elif name == "float64":
-        name = "float32"
-        values = values.astype(numpy.float32)
-    elif name == "complex128":
-        name = "complex64"
-        values = values.astype(numpy.complex64)
-    elif name == "bool":
-        name = "bool_"
-    if name not in CODE:
-        raise ValueError(
-            f"[array] got {type(value).__name__} with elements of type {name}; numbers, nested "
-            f"lists of numbers or "
-            f"arrays would be right"
-        )
-    code = CODE[name]
-    native = values.dtype.newbyteorder("=")
-    values = numpy.ascontiguousarray(values).reshape(values.shape).astype(native, copy=False)
-    if values.ndim > MAX_DIMS:
-        raise ValueError(f"[array] {values.ndim} dimensions; at most {MAX_DIMS} are supported")
-    for axis in range(<int>values.ndim):
-        shape[axis] = values.shape[axis]
-    buffer = new_buffer(values.nbytes)
-    node = leaf_node(code, values.ndim, shape, buffer)
-    if values.nbytes:
-        PyObject_GetBuffer(values, &view, PyBUF_SIMPLE | PyBUF_C_CONTIGUOUS)
-        memcpy(buffer.data, view.buf, view.len)
-        PyBuffer_Release(&view)
-    return node
-
-
-cdef void own_buffer(Node node) except *:
-    """Give a scalar that holds its value itself a Buffer, so that others can hold its memory."""
-    cdef Buffer buffer
-    if node.buffer is None:
-        buffer = new_buffer(8)
-        memcpy(buffer.data, node.data, itemsize[node.dtype])
-        node.buffer = buffer
-        node.data = buffer.data
-
-
-cdef object nested_list(Node node, int axis, const char* data):
-    """Values as nested lists; as deep as there are axes."""
-    cdef Py_ssize_t k
-    if axis == node.ndim:
-        return load_scalar(node.dtype, data)
-    return [nested_list(node, axis + 1, data + k * node.strides[axis])
-            for k in range(node.shape[axis])]
 
 
 @cython.final
@@ -388,14 +307,14 @@ cdef class array:
         self.node = NOTHING   # whatever skips __init__ still finds a node
 
     def __init__(self, val, dtype=None):
-        cdef int code
+        cdef int code = -1
         cdef Node node
         if dtype is not None:
             code = dtype_code(dtype)
-            if isinstance(val, (bool, int, float, complex)):
-                if isinstance(val, complex) and dtype_kind[code] != c"c":
-                    raise ValueError(f"[array] {val!r} as {dtype!r}; a complex number needs "
-                                     f"complex64")
+            if isinstance(val, (bool, int)) or isinstance(val, (float, complex)) and (
+                dtype_kind[code] == c"c"
+                or isinstance(val, float) and (dtype_kind[code] == c"f" or isfinite(val))
+            ):
                 self.node = scalar_node(code, val)
                 return
             if dtype_kind[code] == c"f" and itemsize[code] == 8 and type(val) is not array:
@@ -447,7 +366,7 @@ cdef class array:
         """
         if self.node.size != 1:
             raise ValueError(f"[item] an array of shape {shape_tuple(self.node)}; only size 1 "
-                             f"converts to a number")
+                             "converts to a number")
         evaluate_one(self.node)
         return load_scalar(self.node.dtype, self.node.data)
 
@@ -558,6 +477,9 @@ cdef class array:
         return in_place(MULTIPLY, self, y)
 
     def __itruediv__(self, y):
+        if dtype_kind[self.node.dtype] not in (c"f", c"c"):
+            raise ValueError(f"[divide] dtype {self.dtype.name} in place; the quotients are "
+                             "floating point: x = x / y would be right")
         return in_place(DIVIDE, self, y)
 
     def __ifloordiv__(self, y):
@@ -622,7 +544,7 @@ cdef class array:
         if self.node.size != 1:
             raise ValueError(
                 f"[bool] the truth of an array of shape {shape_tuple(self.node)}; only size 1 has "
-                f"one: use any() or all()"
+                "one: use any() or all()"
             )
         return bool(self.item())
 
@@ -639,7 +561,7 @@ cdef class array:
         if dtype_kind[self.node.dtype] not in (c"i", c"u", c"b") or self.node.ndim != 0:
             raise TypeError(
                 f"[index] an array of dtype {self.dtype.name} and shape {self.shape}; an integer "
-                f"scalar would be right"
+                "scalar would be right"
             )
         return int(self.item())
 
@@ -667,9 +589,12 @@ cdef class array:
         return HOOKS["repr"](self)
 
     def __format__(self, spec):
-        if self.node.ndim == 0 and spec:
+        if self.node.ndim == 0:
             return format(self.item(), spec)
-        return format(repr(self), spec)
+        if spec:
+            raise TypeError(f"[format] {spec!r} for an array of shape {self.shape}; only a scalar "
+                            "takes a format")
+        return repr(self)
 
     def __bytes__(self):
         return HOOKS["bytes"](self)
@@ -749,10 +674,6 @@ cdef class array:
 cdef Node double_node(object value, int code):
     """Values as float64 without a detour through float32."""
     import numpy
-    cdef Buffer buffer
-    cdef Py_ssize_t[MAX_DIMS] shape
-    cdef Node node
-    cdef Py_buffer view
     if holds_array(value):
         return cast(node_of(value), code)
     try:
@@ -761,16 +682,7 @@ cdef Node double_node(object value, int code):
         return cast(node_of(value), code)   # says what is wrong with it
     if values.dtype.kind not in "biuf" or values.ndim > MAX_DIMS:
         return cast(node_of(value), code)
-    values = values.astype(numpy.float64)
-    for axis in range(<int>values.ndim):
-        shape[axis] = values.shape[axis]
-    buffer = new_buffer(values.nbytes)
-    node = leaf_node(code, values.ndim, shape, buffer)
-    if values.nbytes:
-        PyObject_GetBuffer(values, &view, PyBUF_SIMPLE | PyBUF_C_CONTIGUOUS)
-        memcpy(buffer.data, view.buf, view.len)
-        PyBuffer_Release(&view)
-    return node
+    return filled(code, values.astype(numpy.float64))
 
 
 def to_numpy(array x not None):
@@ -799,7 +711,7 @@ def rebuild(values, name, shape):
     if len(shape) > MAX_DIMS or any([size < 0
                                      for size in shape]) or count * itemsize[code] != len(raw):
         raise ValueError(f"[array] {len(raw)} bytes for shape {shape} of {name}; the sizes must "
-                         f"agree")
+                         "agree")
     for axis in range(<int>len(shape)):
         sizes[axis] = shape[axis]
     cdef Node node = leaf_node(code, len(shape), sizes, buffer)

@@ -6,20 +6,13 @@ casting are nodes of their own, so that no derivative ever un-broadcasts), and w
 and dtype of the result. Errors say which operation.
 """
 
-from libc.stdint cimport uint64_t
-
-from mlxc._graph.dtypes cimport (
-    BOOL, COMPLEX64, DTYPE_COUNT, FLOAT32, INT32, UINT32, DTYPE_OBJECTS, compute_type, dtype_kind,
-    itemsize, promoted,
-)
-from mlxc._graph.node cimport (
-    ABSTRACT, BUNDLE, EVALUATED, MAX_DIMS, TRACED, Node, new_node, put_input, set_inputs,
-    shape_tuple,
-)
+from mlxc._graph.dtypes cimport BOOL, DTYPE_COUNT, FLOAT32, DTYPE_OBJECTS, itemsize, promoted
+from mlxc._graph.node cimport BUNDLE, MAX_DIMS, Node, new_node, put_input, set_inputs, shape_tuple
 from cpython.mem cimport PyMem_Malloc
 from cpython.object cimport PyObject
 
 
+from mlxc._graph.errors import DtypeError
 from mlxc._table import dtypes as dtype_table
 from mlxc._table import load_rows
 
@@ -42,6 +35,8 @@ def _operand_dtype(row, fact):
         name = "bool_"
     elif row.inputs == "int" and fact.kind in "fc":
         return REFUSED
+    elif row.inputs == "int" and fact.kind == "b" and "b8" not in row.types:
+        name = "uint8"   # shifts: bits beyond the first have room
     if row.out == "wide" and fact.kind in "bui" and fact.size < 4:
         name = "uint32" if fact.kind == "u" else "int32"
     compute = dtype_table.DTYPES[dtype_table.CODE[name]].compute
@@ -120,10 +115,9 @@ cdef Node unary_node(int op, Node node, Node x):
 
 
 cdef int refuse(int op, int dtype) except -1:
-    raise ValueError(
+    raise DtypeError(
         f"[{NAMES[op]}] operands of dtype {DTYPE_OBJECTS[dtype].name.rstrip('_')} have no such "
-        f"operation; "
-        f"convert them with astype first"
+        "operation; convert them with astype first"
     )
 
 
@@ -178,8 +172,8 @@ cdef int common_shape(int op, list nodes, int* ndim, Py_ssize_t* shape) except -
                     shapes = " and ".join([str(shape_tuple(y)) for y in nodes])
                     raise ValueError(
                         f"[{NAMES[op] if op >= 0 else 'broadcast_shapes'}] shapes {shapes} cannot "
-                        f"be broadcast "
-                        f"together; sizes of an axis must be equal or 1, counted from the last axis"
+                        "be broadcast together; sizes of an axis must be equal or 1, counted from "
+                        "the last axis"
                     )
                 shape[axis + lead] = size
     check_size(op, ndim[0], shape)
@@ -199,10 +193,17 @@ cdef int check_size(int op, int ndim, const Py_ssize_t* shape) except -1:
             sizes = tuple([shape[i] for i in range(ndim)])
             raise ValueError(
                 f"[{name}] shape {sizes} is larger than memory can be; at most 2**58 elements are "
-                f"addressable"
+                "addressable"
             )
         size *= shape[axis]
     return 0
+
+
+cdef Py_ssize_t counted(int op, object size) except? -1:
+    """The size of an axis as a machine integer; ValueError where it is none."""
+    if not -0x8000000000000000 <= size <= 0x7fffffffffffffff:
+        raise ValueError(f"[{NAMES[op]}] an axis of size {size}; a size is at most 2**63 - 1")
+    return size
 
 
 cdef Node bind_unary(int op, Node x):
@@ -295,8 +296,7 @@ cdef Node bind_reduction(int op, Node x, tuple axes, bint keepdims):
         if x.shape[<int>a] == 0 and ROWS[op].identity is None:
             raise ValueError(
                 f"[{NAMES[op]}] axis {a} of shape {shape_tuple(x)} is empty; a reduction without "
-                f"an identity "
-                f"needs at least one value"
+                "an identity needs at least one value"
             )
     for axis in range(x.ndim):
         if not gone[axis]:
@@ -320,10 +320,10 @@ cdef Node shaped(int op, Node x, int dtype, tuple shape, tuple params):
     cdef int axis
     node.size = 1
     for axis in range(node.ndim):
-        node.shape[axis] = shape[axis]
+        node.shape[axis] = counted(op, shape[axis])
         if node.shape[axis] < 0:
             raise ValueError(f"[{NAMES[op]}] shape {shape} has a negative size; sizes are 0 or "
-                             f"more")
+                             "more")
     check_size(op, node.ndim, node.shape)
     for axis in range(node.ndim):
         node.size *= node.shape[axis]
@@ -343,8 +343,7 @@ cdef Node broadcast_to_tuple(Node x, tuple shape):
     if not fits:
         raise ValueError(
             f"[broadcast_to] shape {shape_tuple(x)} cannot be broadcast to {shape}; every axis, "
-            f"counted from the "
-            f"last, must be equal or 1"
+            "counted from the last, must be equal or 1"
         )
     if shape_tuple(x) == shape:
         return x
@@ -357,8 +356,7 @@ cdef Node reshape(Node x, tuple shape):
     if node.size != x.size:
         raise ValueError(
             f"[reshape] {x.size} values of shape {shape_tuple(x)} do not fill shape {shape}; the "
-            f"sizes must have "
-            f"the same product"
+            "sizes must have the same product"
         )
     return node
 
@@ -375,8 +373,8 @@ cdef Node slice_node(Node x, tuple params):
     start, stop, stride = params
     shape = []
     if not len(start) == len(stop) == len(stride) == x.ndim:
-        raise ValueError(f"[slice] {len(start)} axes given for shape {shape_tuple(x)}; one an "
-                         f"axis would be right")
+        raise ValueError(f"[slice] {len(start)} axes given for shape {shape_tuple(x)}; one an axis "
+                         "would be right")
     for axis in range(x.ndim):
         low, high, step = start[axis], stop[axis], stride[axis]
         if step == 0:
@@ -387,7 +385,7 @@ cdef Node slice_node(Node x, tuple params):
                      * step < x.shape[axis]):
             raise IndexError(
                 f"[slice] {low}:{high}:{step} leaves axis {axis} with size {x.shape[axis]}; "
-                f"indices must stay inside"
+                "indices must stay inside"
             )
         shape.append(size)
     return shaped(SLICE, x, x.dtype, tuple(shape), params)
@@ -398,7 +396,7 @@ cdef Node strided_node(Node x, tuple params):
     shape, strides, offset = params
     if len(shape) != len(strides):
         raise ValueError(f"[as_strided] {len(shape)} sizes and {len(strides)} strides; as many of "
-                         f"each would be right")
+                         "each would be right")
     lowest = highest = offset
     for size, stride in zip(shape, strides):
         if size < 0:
@@ -408,7 +406,7 @@ cdef Node strided_node(Node x, tuple params):
     if 0 not in shape and (lowest < 0 or highest >= x.size):
         raise IndexError(
             f"[as_strided] elements {lowest} to {highest} of an array of {x.size}; the view must "
-            f"stay inside"
+            "stay inside"
         )
     return shaped(AS_STRIDED, x, x.dtype, tuple(shape), params)
 
@@ -485,7 +483,7 @@ cdef Node kernel_node(int op, object output, tuple inputs, tuple params):
     node = new_node(dtype_table.CODE[dtype], len(shape))
     node.size = 1
     for axis in range(node.ndim):
-        node.shape[axis] = shape[axis]
+        node.shape[axis] = counted(op, shape[axis])
     check_size(op, node.ndim, node.shape)
     for axis in range(node.ndim):
         node.size *= node.shape[axis]

@@ -203,8 +203,7 @@ cdef int code_of(DLDataType dtype) except -1:
             return code
     raise ValueError(
         f"[from_dlpack] elements of DLPack type code {dtype.code} with {dtype.bits} bits and "
-        f"{dtype.lanes} lanes; "
-        f"a dtype that mx has would be right"
+        f"{dtype.lanes} lanes; a dtype that mx has would be right"
     )
 
 
@@ -238,8 +237,7 @@ cdef array over(DLTensor* tensor, Foreign owner):
     if tensor.device.device_type not in (CPU, CPU_PINNED):
         raise BufferError(
             f"[from_dlpack] memory of DLPack device type {tensor.device.device_type}; memory of "
-            f"the processor (1) "
-            f"would be right"
+            "the processor (1) would be right"
         )
     code = code_of(tensor.dtype)
     check_dims(tensor)
@@ -281,7 +279,7 @@ def from_capsule(capsule):
         versioned = <Versioned*>PyCapsule_GetPointer(capsule, "dltensor_versioned")
         if versioned.major > 1:
             raise BufferError(f"[from_dlpack] DLPack version {versioned.major}; 1 or older would "
-                              f"be right")
+                              "be right")
         PyCapsule_SetName(capsule, "used_dltensor_versioned")
         owner.versioned = versioned
         return over(&versioned.tensor, owner)

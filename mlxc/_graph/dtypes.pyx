@@ -82,7 +82,7 @@ cdef int dtype_code(object dtype) except -1:
         return (<Dtype>dtype).code
     raise TypeError(
         f"[dtype] got {dtype!r} of type {type(dtype).__name__}; a data type such as "
-        f"mlxc.core.float32 would be right"
+        "mlxc.core.float32 would be right"
     )
 
 
@@ -168,7 +168,7 @@ cdef int store_scalar(int dtype, object value, void* out) except -1:
         value = int(value)
         if not -0x8000000000000000 <= value < 0x10000000000000000:
             raise OverflowError(f"[array] {value} does not fit into 64 bits; a float would be "
-                                f"right")
+                                "right")
         wrapped = value & 0xffffffffffffffff
         bits = <long long><unsigned long long>wrapped
         memcpy(out, &bits, itemsize[dtype])  # little-endian: the low bytes come first

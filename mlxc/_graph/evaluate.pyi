@@ -1,3 +1,5 @@
 """Types of mlxc._graph.evaluate, written by docs/stubs.py."""
 
-def plan_cache_info() -> None: ...
+from typing import Any
+
+def plan_cache_info() -> Any: ...

@@ -21,14 +21,13 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject
 from cpython.pythread cimport (
-    PyThread_acquire_lock, PyThread_allocate_lock, PyThread_get_thread_ident,
-    PyThread_release_lock, PyThread_type_lock,
+    PyThread_acquire_lock, PyThread_allocate_lock, PyThread_get_thread_ident, PyThread_release_lock,
+    PyThread_type_lock,
 )
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memset
 
-from mlxc._graph.dtypes cimport itemsize
 from mlxc._graph.kernel cimport View
 from mlxc._graph.node cimport (
     ABSTRACT, BUNDLE, EVALUATED, TRACED, Node, detach, is_row_major, next_epoch, tracing,
@@ -38,8 +37,6 @@ from mlxc._graph.program cimport Backend
 from mlxc._graph.schedule cimport make_plan
 from mlxc._memory.buffer cimport Buffer, new_buffer
 from mlxc._threads.pool cimport begin_work, raise_if_interrupted
-
-from mlxc._graph.bind import ROWS
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject*)
@@ -265,19 +262,20 @@ cdef Plan find_plan(Pointers* window, list params):
     global PLAN_COUNT
     cdef uint64_t hashed = hash_words(&KEY)
     cdef Plan plan = cached_plan(hashed, params)
+    cdef const uint64_t* held
     cdef Py_ssize_t k
-    cdef Py_ssize_t bits
     if plan is not None:
         return plan
     words = PyBytes_FromStringAndSize(<char*>KEY.items, KEY.count * sizeof(uint64_t))
-    bits = KEY.count - (window.count + 63) // 64
+    # From here on Python may run (and evaluate something): KEY is not ours any more.
+    held = <const uint64_t*>PyBytes_AS_STRING(words) + KEY.count - (window.count + 63) // 64
     stored = set()
     donatable = set()
     nodes = []
     for k in range(window.count):
         node = <Node>window.items[k]
         nodes.append(node)
-        if KEY.items[bits + k // 64] >> (k % 64) & 1:
+        if held[k // 64] >> (k % 64) & 1:
             if not (<Node>node).flags & EVALUATED:
                 stored.add(k)
         elif (<Node>node).flags & EVALUATED:
@@ -344,7 +342,6 @@ cdef int run_step(Step step, Memory* memory, bint quick) except -1:
 
 cdef int launch(Step step, Memory* memory, bint quick) except -1:
     cdef int failed, k
-    cdef View* view
     if step.program is not None:
         if quick:
             failed = step.program.run(memory.data)
@@ -604,8 +601,8 @@ cdef int wait_for_lock(PyThread_type_lock lock) except -1:
 cdef int refuse_abstract() except -1:
     raise ValueError(
         "[eval] the value of an array is not known while vmap or compile traces the function; "
-        "conversions to Python "
-        "numbers, printing, boolean masks and branches on values belong outside of it"
+        "conversions to Python numbers, printing, boolean masks and branches on values belong "
+        "outside of it"
     )
 
 

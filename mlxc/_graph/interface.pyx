@@ -4,9 +4,8 @@ bind one row."""
 
 from mlxc._graph.array cimport array, node_of, operand_node, wrap
 from mlxc._graph.bind cimport (
-    ELEMENTWISE, bind_binary, bind_elementwise, bind_reduction, bind_row, bind_unary,
-    broadcast_to_tuple, cast,
-    reshape, row_arity, row_code, row_kind, transpose,
+    TRANSPOSE, bind_binary, bind_elementwise, bind_reduction, bind_row, bind_unary,
+    broadcast_to_tuple, cast, reshape, row_code, transpose,
 )
 from mlxc._graph.dtypes cimport dtype_code
 from mlxc._graph.evaluate cimport evaluate
@@ -72,6 +71,15 @@ def evaluate_all(tree):
 def is_evaluated(array x not None):
     """Whether the value is there already."""
     return x.node.flags & EVALUATED != 0
+
+
+def is_transposed(array x not None):
+    """Whether the array is another one with its last two axes exchanged."""
+    cdef Node node = x.node
+    if node.op != TRANSPOSE or node.nin == 0 or node.ndim < 2:
+        return False
+    axes = node.params[0]
+    return axes[node.ndim - 1] == node.ndim - 2 and axes[node.ndim - 2] == node.ndim - 1
 
 
 def is_abstract(array x not None):
@@ -151,19 +159,18 @@ def reshape_to(array x not None, tuple shape):
         if shape[axis] == -1:
             if missing >= 0:
                 raise ValueError(f"[reshape] shape {shape} leaves two sizes open; at most one may "
-                                 f"be -1")
+                                 "be -1")
             missing = axis
         elif shape[axis] < 0:
             raise ValueError(f"[reshape] shape {shape} has a negative size; sizes are 0 or more, "
-                             f"one may be -1")
+                             "one may be -1")
         else:
             known *= shape[axis]
     if missing >= 0:
         if known == 0 or x.node.size % known:
             raise ValueError(
-                f"[reshape] {x.node.size} values of shape {x.shape} do not fill shape {shape}; "
-                f"the other sizes must "
-                f"divide their number"
+                f"[reshape] {x.node.size} values of shape {x.shape} do not fill shape {shape}; the "
+                "other sizes must divide their number"
             )
         shape = shape[:missing] + (x.node.size // known,) + shape[missing + 1:]
     if shape_tuple(x.node) == shape:

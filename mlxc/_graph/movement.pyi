@@ -1,3 +1,1 @@
 """Types of mlxc._graph.movement, written by docs/stubs.py."""
-
-

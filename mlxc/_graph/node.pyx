@@ -8,12 +8,12 @@ freed.
 cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.ref cimport Py_DECREF
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
 from mlxc._graph.dtypes cimport itemsize, store_scalar
-from mlxc._memory.buffer cimport Buffer, new_buffer
+from mlxc._memory.buffer cimport Buffer
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject*)

@@ -15,9 +15,8 @@ Movement is strides only: it is resolved against memory when a program loads it.
 import os
 
 from mlxc._graph.bind cimport (
-    AS_STRIDED, ASTYPE, ATTACH, BROADCAST, ELEMENTWISE, KERNEL, MOVEMENT, PICK, REDUCTION, RESHAPE,
-    SLICE, TRANSPOSE, VIEW,
-    row_kind,
+    AS_STRIDED, ASTYPE, ATTACH, BROADCAST, ELEMENTWISE, MOVEMENT, REDUCTION, RESHAPE, SLICE,
+    TRANSPOSE, VIEW, row_kind,
 )
 from mlxc._graph.dtypes cimport itemsize
 from mlxc._graph.kernel cimport find_launcher
@@ -259,7 +258,7 @@ class Planner:
         while self.layouts[k] is None:
             if self.kinds[k] not in (ALIAS, MOVE):
                 raise RuntimeError(f"[eval] {ROW_NAMES[node_op(self.nodes[k])]} is read before it "
-                                   f"is computed")
+                                   "is computed")
             source = self.inputs[k][0]
             if self.kinds[source] == NAME:   # output i of attach is operand first + i
                 first = node_params(self.nodes[source])[0].first
@@ -380,7 +379,7 @@ class Planner:
             operands.append((slot, offset, dtype, shape, strides))
         outputs = []
         picks = self.picks_of(k) if is_bundle(node) else [k]
-        for position, pick in enumerate(picks):
+        for pick in picks:
             if isinstance(pick, int):
                 slot = self.materialize(pick)
                 _, offset, shape, strides = self.layouts[pick]

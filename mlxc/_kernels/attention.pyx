@@ -10,9 +10,7 @@ Masked scores are the least float, not -inf, so that a query that sees nothing a
 
 from mlxc._kernels.attend cimport BOOLEAN, KEYS, UNIT, UNMASKED, Attend
 from mlxc._kernels.mathematics cimport INFINITY, exp_f32
-from mlxc._kernels.tile cimport (
-    F32, LANES, dot, narrow_row, row_product, tile_product, widen_row,
-)
+from mlxc._kernels.tile cimport F32, LANES, dot, narrow_row, row_product, tile_product, widen_row
 from mlxc._kernels.types cimport f32
 
 cdef enum:

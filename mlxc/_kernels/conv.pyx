@@ -24,7 +24,7 @@ cdef inline Py_ssize_t least(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
 
 
 cdef inline Py_ssize_t place(const Image* x, int axis, Py_ssize_t out,
-        Py_ssize_t tap) noexcept nogil:
+                             Py_ssize_t tap) noexcept nogil:
     """Where a tap of an output position reads the input; -1 outside and in the gaps of a dilated
     input."""
     if x.flip:
@@ -40,7 +40,7 @@ cdef inline Py_ssize_t place(const Image* x, int axis, Py_ssize_t out,
 
 
 cdef void read_row(const Image* x, Py_ssize_t pixel, Py_ssize_t first, Py_ssize_t count,
-        char* to) noexcept nogil:
+                   char* to) noexcept nogil:
     """Columns first to first + count of the row of one output pixel."""
     cdef Py_ssize_t w = pixel % x.out[2], rest = pixel // x.out[2]
     cdef Py_ssize_t h = rest % x.out[1], d = rest // x.out[1] % x.out[0]
@@ -76,7 +76,7 @@ cdef void read_row(const Image* x, Py_ssize_t pixel, Py_ssize_t first, Py_ssize_
 
 
 cdef void conv_rows(const Product* g, Py_ssize_t first, Py_ssize_t count,
-        char* panels) noexcept nogil:
+                    char* panels) noexcept nogil:
     """Packs output pixels as rows of the product's first operand."""
     cdef const Image* x = <const Image*>g.image
     cdef char[BLOCK] block
@@ -99,7 +99,7 @@ cdef void conv_rows(const Product* g, Py_ssize_t first, Py_ssize_t count,
 
 
 cdef void conv_columns(const Product* g, Py_ssize_t first, Py_ssize_t count,
-        char* panels) noexcept nogil:
+                       char* panels) noexcept nogil:
     """Packs output pixels as the inner axis of the second operand; its columns are taps and
     channels."""
     cdef const Image* x = <const Image*>g.image
@@ -123,7 +123,7 @@ cdef void conv_columns(const Product* g, Py_ssize_t first, Py_ssize_t count,
 
 
 cdef void add_tap(const real* x, const real* w, real* y, Py_ssize_t step,
-        Py_ssize_t n) noexcept nogil:
+                  Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t c
     if step == 1:
         for c in range(n):

@@ -89,7 +89,6 @@ MACROS = (
         "x s t y z",
     ),
     Macro("normalize", "multiply(subtract(x, s), t)", "(x - s) * t", "x s t"),
-    Macro("scale_multiply", "multiply(multiply(x, s), y)", "x * s * y", "x s y"),
     # Activations. gelu by tanh is: power, scale_add_scale, gate_tanh.
     Macro(
         "gelu_erf",
@@ -100,13 +99,14 @@ MACROS = (
     Macro(
         "gate_tanh", "multiply(multiply(x, s), add(tanh(y), t))", "x * s * (tanh(y) + t)", "x s y t"
     ),
-    Macro("scale_add_scale", "multiply(add(multiply(x, s), y), t)", "(x * s + y) * t", "x s y t"),
+    Macro("scale_multiply", "multiply(multiply(x, s), y)", "x * s * y", "x s y"),
     Macro(
         "cubic",
         "multiply(add(multiply(multiply(multiply(x, x), x), s), x), t)",
         "(x * x * x * s + x) * t",
         "x s t",
     ),
+    Macro("scale_add_scale", "multiply(add(multiply(x, s), y), t)", "(x * s + y) * t", "x s y t"),
     Macro("silu", "multiply(x, sigmoid(x))", "x * sigmoid(x)", "x"),
     Macro("gate_sigmoid", "multiply(x, sigmoid(y))", "x * sigmoid(y)", "x y"),
     # Their derivatives.

@@ -59,9 +59,17 @@ def _matmul_infer(shapes, dtypes):
     return [((*a[:-1], b[-1]), dtypes[0])]
 
 
+def _second_factor(mx, ct, a, b):
+    """The cotangent of b in a @ b. Where b is a transpose (a layer's weight, say), so is the result
+    of a product whose memory is laid out like what was transposed."""
+    if mx._is_transposed(b):
+        return _adjoint(mx, mx.matmul(_adjoint(mx, ct), a))
+    return mx.matmul(_adjoint(mx, a), ct)
+
+
 def _matmul_vjp(mx, cts, outs, a, b):
     (ct,) = cts
-    return mx.matmul(ct, _adjoint(mx, b)), mx.matmul(_adjoint(mx, a), ct)
+    return mx.matmul(ct, _adjoint(mx, b)), _second_factor(mx, ct, a, b)
 
 
 def _matmul_vmap(mx, batched, a, b):
@@ -88,7 +96,7 @@ def _addmm_vjp(mx, cts, outs, c, a, b, *, alpha, beta):
     return (
         cts[0] if beta == 1 else cts[0] * beta,
         mx.matmul(ct, mx.swapaxes(b, -1, -2)),
-        mx.matmul(mx.swapaxes(a, -1, -2), ct),
+        _second_factor(mx, ct, a, b),
     )
 
 

@@ -1,8 +1,10 @@
 """Rows that rearrange values by strides alone, and the two that reinterpret them (``astype``,
 ``view``).
 
-All are linear; the vjp of each is its transpose. ``vmap`` rules see the batch on axis 0 of ``x``.
+All but ``view`` are linear; the vjp of each is its transpose. ``vmap`` rules see the batch on axis 0 of ``x``.
 """
+
+import math
 
 from .rows import Kernel, Movement, register
 

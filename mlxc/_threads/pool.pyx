@@ -145,7 +145,7 @@ cdef void par(job_fn job, void* arg, Py_ssize_t chunks) noexcept nogil:
 
 
 cdef void begin_work() noexcept nogil:
-    """Work begins: the first look for signals is some time away, so short work never pays for it."""
+    """Work begins. The first look for signals is some time away: short work never pays for it."""
     global looked
     if pthread_equal(pthread_self(), main_thread):
         looked = milliseconds()
@@ -212,7 +212,7 @@ cdef void run_region(job_fn job, void* arg, Py_ssize_t chunks) noexcept nogil:
 
 cdef bint take_chunks(int worker) noexcept nogil:
     """Run chunks until none is left; whether there was one."""
-    cdef uint64_t ticket, chunks = 0, ran = 0
+    cdef uint64_t ticket, chunks = 0, ran = 0, claimed
     cdef job_fn job
     cdef void* arg
     while True:
@@ -222,10 +222,11 @@ cdef bint take_chunks(int worker) noexcept nogil:
         job = <job_fn>peek(&pool.job)
         arg = <void*>peek(&pool.arg)
         chunks = peek(&pool.chunks)
-        if compare_and_swap(&pool.ticket, ticket, ticket - 1):
-            if not interrupted():
+        claimed = ticket & LEFT if interrupted() else 1  # all at once, to run none
+        if compare_and_swap(&pool.ticket, ticket, ticket - claimed):
+            if not peek(&pool.interrupted):
                 job(arg, <Py_ssize_t>(chunks - (ticket & LEFT)), worker)
-            ran += 1
+            ran += claimed
     if ran == 0:
         return False
     # The region cannot end before these are counted, so `chunks` is still this region's.

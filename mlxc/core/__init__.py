@@ -8,7 +8,9 @@ import math
 from mlxc._backends import cpu as _cpu  # importing it makes evaluation possible
 from mlxc._graph import array
 from mlxc._graph import bind as _bind
+from mlxc._graph import is_transposed as _is_transposed  # noqa: F401 - for rules of the table
 from mlxc._graph import replace as _replace
+from mlxc._version import __version__
 
 from ._arguments import normalize_axis as _normalize_axis
 from ._methods import bind_all as _bind_all
@@ -45,7 +47,7 @@ for _name in _FLAT + _SPACES:
     if _name in _FLAT:
         globals().update({name: getattr(_module, name) for name in _module.__all__})
 
-from .fused import softmax
+from .fused import softmax  # noqa: E402 - must not be hidden by the modules above
 
 _bind_all(globals())
 

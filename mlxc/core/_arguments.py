@@ -4,12 +4,15 @@ from operator import index
 
 from mlxc._graph import as_array
 
-__all__ = ["as_array", "as_shape", "normalize_axes", "normalize_axis"]
+__all__ = ["AxisError", "as_array", "as_shape", "normalize_axes", "normalize_axis"]
+
+
+class AxisError(ValueError, IndexError):
+    """An axis that an array does not have: what NumPy's users catch, and MLX's (IndexError)."""
 
 
 def normalize_axis(op, axis, ndim):
-    """An axis counted from the front; ValueError naming the operation where there is no such axis.
-    """
+    """An axis counted from the front; AxisError naming the operation where there is no such axis."""
     try:
         position = index(axis)
     except TypeError:
@@ -17,7 +20,7 @@ def normalize_axis(op, axis, ndim):
             f"[{op}] axis {axis!r} of type {type(axis).__name__}; an integer would be right"
         ) from None
     if not -ndim <= position < ndim:
-        raise ValueError(
+        raise AxisError(
             f"[{op}] axis {position} of an array with {ndim} axes; "
             f"{-ndim} to {ndim - 1} would be right"
             if ndim
@@ -43,12 +46,20 @@ def as_shape(op, shape):
     """A shape as a tuple of integers: one integer or a sequence."""
     if isinstance(shape, (tuple, list)):
         try:
-            return tuple([index(size) for size in shape])
+            return _counted(op, tuple([index(size) for size in shape]))
         except TypeError:
             raise TypeError(f"[{op}] shape {shape!r}; integers would be right") from None
     try:
-        return (index(shape),)
+        return _counted(op, (index(shape),))
     except TypeError:
         raise TypeError(
             f"[{op}] shape {shape!r}; an integer or a sequence of integers would be right"
         ) from None
+
+
+def _counted(op, shape):
+    """The shape itself; ValueError where 64 bits do not count an axis."""
+    for size in shape:
+        if not -(2**63) <= size < 2**63:
+            raise ValueError(f"[{op}] shape {shape}; a size is at most 2**63 - 1")
+    return shape

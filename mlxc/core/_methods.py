@@ -3,6 +3,8 @@
 A method is the public function of the same name with the array as its first argument.
 """
 
+import inspect
+
 from mlxc._graph import HOOKS, bind_method, to_numpy
 from mlxc._table.elementwise import ROWS
 
@@ -15,7 +17,6 @@ _METHODS = (
     "argpartition",
     "argsort",
     "as_strided",
-    "astype",
     "cummax",
     "cummin",
     "cumprod",
@@ -54,7 +55,15 @@ def _method(function, name):
     method.__name__ = name
     method.__qualname__ = f"array.{name}"
     method.__doc__ = function.__doc__
+    method.__signature__ = _signature(function)
     return method
+
+
+def _signature(function):
+    """The function's signature with the array as ``self``: what help() shows."""
+    first, *others = inspect.signature(function).parameters.values()
+    itself = first.replace(name="self", kind=inspect.Parameter.POSITIONAL_ONLY)
+    return inspect.Signature([itself, *others])
 
 
 def _sizes(sizes):
@@ -71,7 +80,10 @@ def _shape_methods(space):
             return space["transpose"](self)
         return space["transpose"](self, _sizes(axes))
 
-    for method in (reshape, transpose):
+    def astype(self, dtype, stream=None):
+        return space["astype"](self, dtype)
+
+    for method in (reshape, transpose, astype):
         method.__qualname__ = f"array.{method.__name__}"
         method.__doc__ = space[method.__name__].__doc__
         bind_method(method.__name__, method)

@@ -7,7 +7,7 @@ convert, broadcast, and refuse what is wrong.
 from mlxc._graph.array cimport array, wrap
 from mlxc._graph.bind cimport broadcast, reshape, row_code
 from mlxc._graph.dtypes cimport dtype_kind
-from mlxc._graph.node cimport MAX_DIMS, Node, new_node, put_input, set_inputs, shape_tuple
+from mlxc._graph.node cimport Node, new_node, put_input, set_inputs, shape_tuple
 
 cdef int MATMUL = row_code("matmul")
 cdef int ADDMM = row_code("addmm")

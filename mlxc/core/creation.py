@@ -217,12 +217,12 @@ def _number(op, value):
         raise ValueError(f"[{op}] {value!r}; integers and floats would be right")
     if isinstance(value, (int, float)):
         return value
-    if isinstance(value, complex):
-        raise TypeError(f"[{op}] {value!r}; integers and floats would be right")
-    try:
-        return as_int(value)
-    except TypeError:
-        return float(value)
+    if not isinstance(value, (str, bytes, complex)) and getattr(value, "size", 1) == 1:
+        try:
+            return as_int(value)
+        except TypeError:
+            return float(value)
+    raise TypeError(f"[{op}] {value!r}; integers and floats would be right")
 
 
 def _range_length(start, stop, step):

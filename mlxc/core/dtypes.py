@@ -2,7 +2,7 @@
 
 import enum
 
-from mlxc._graph import DTYPES, Dtype, array
+from mlxc._graph import DTYPES, ConversionError, Dtype, array
 from mlxc._table.dtypes import DTYPES as FACTS
 from mlxc._table.dtypes import promote
 
@@ -55,7 +55,7 @@ _STANDARD_KINDS = {
 }
 
 
-def issubdtype(arg1, arg2, /):
+def issubdtype(arg1, arg2):
     """Whether a dtype or category lies within another.
 
     Args:
@@ -75,7 +75,7 @@ def issubdtype(arg1, arg2, /):
     """
     for argument in (arg1, arg2):
         if not isinstance(argument, (Dtype, DtypeCategory)):
-            raise TypeError(
+            raise ConversionError(
                 f"[issubdtype] got {argument!r}; a Dtype or a DtypeCategory would be right"
             )
     if isinstance(arg2, Dtype):
@@ -119,7 +119,7 @@ def _dtype_of(op, value):
         return value.dtype
     if isinstance(value, Dtype):
         return value
-    raise TypeError(f"[{op}] got {value!r}; an array or a Dtype would be right")
+    raise ConversionError(f"[{op}] got {value!r}; an array or a Dtype would be right")
 
 
 def result_type(*arrays_and_dtypes):
@@ -149,7 +149,7 @@ def result_type(*arrays_and_dtypes):
     return _BY_NAME[result]
 
 
-def can_cast(from_, to, /):
+def can_cast(from_, to):
     """Whether promoting a dtype with another gives the other.
 
     Args:

@@ -31,8 +31,8 @@ def _docstring(row):
     return (
         f"{row.doc}\n\nArgs:\n    {operands} (array or number): {dtypes}.{broadcast}\n"
         f"    stream (Stream, optional): Where to run.\n\nReturns:\n    array: Of {result}.\n\n"
-        "Raises:\n    ValueError: If the shapes cannot be broadcast together or a dtype has no such "
-        "operation.\n"
+        "Raises:\n    ValueError: If the shapes cannot be broadcast together or a dtype has no "
+        "such operation.\n"
     )
 
 

@@ -6,10 +6,12 @@ Rules: results are complex64 (float32 for the complex-to-real family) whatever t
 complex128; ``norm`` has NumPy's meaning; a transform of length 0 is an error.
 """
 
+from operator import index
+
 import mlxc.core as mx
 from mlxc._graph import bind
 
-from ._arguments import as_array, normalize_axes, normalize_axis
+from ._arguments import AxisError, as_array, normalize_axis
 
 __all__ = [
     "fft",
@@ -46,7 +48,7 @@ def _check_norm(op, norm):
 def _resolve(op, a, s, axes):
     """The axes in the given order, non-negative, and the sizes asked for (None: as they are)."""
     if a.ndim == 0:
-        raise ValueError(
+        raise AxisError(
             f"[{op}] was given a 0-dimensional array; at least one dimension is needed"
         )
     if axes is None:
@@ -76,6 +78,15 @@ def _fit(a, axes, sizes):
     return mx.pad(a[tuple(take)], widths)
 
 
+def _size(op, n):
+    """A size as an integer."""
+    try:
+        return index(n)
+    except TypeError:
+        kind = type(n).__name__
+        raise TypeError(f"[{op}] a size {n!r} of type {kind}; an integer would be right") from None
+
+
 def _transform(op, a, s, axes, norm, kind, inverse):
     _check_norm(op, norm)
     a = as_array(a)
@@ -84,7 +95,7 @@ def _transform(op, a, s, axes, norm, kind, inverse):
         if kind != "c2c":
             raise ValueError(f"[{op}] no axes were given; a real transform needs at least one")
         return a.astype(mx.complex64)
-    sizes = [a.shape[axis] if n is None else int(n) for axis, n in zip(axes, asked)]
+    sizes = [a.shape[axis] if n is None else _size(op, n) for axis, n in zip(axes, asked)]
     if kind == "c2r" and asked[-1] is None:
         sizes[-1] = 2 * (a.shape[axes[-1]] - 1)
     if min(sizes) < 1:
@@ -307,8 +318,11 @@ def rfftfreq(n, d=1.0, stream=None):
 
 def _shift(op, a, axes, amount):
     a = as_array(a)
-    axes = range(a.ndim) if axes is None else normalize_axes(op, axes, a.ndim)
-    for axis in axes:
+    if axes is None:
+        axes = range(a.ndim)
+    elif not isinstance(axes, (tuple, list)):
+        axes = (axes,)
+    for axis in [normalize_axis(op, axis, a.ndim) for axis in axes]:
         split = amount(a.shape[axis])
         if split:
             index = (slice(None),) * axis

@@ -593,8 +593,10 @@ def slice_update(a, update, start_indices, axes, *, stream=None):
     a = as_array(a)
     update = _as_value(update, a.dtype)
     starts, axes = _dynamic_axes("slice_update", a, start_indices, axes)
-    if update.ndim < a.ndim:
-        update = mx.reshape(update, (1,) * (a.ndim - update.ndim) + update.shape)
+    if update.ndim < a.ndim:  # axes that no start names are filled
+        lead = range(a.ndim - update.ndim)
+        missing = tuple(1 if axis in axes else a.shape[axis] for axis in lead)
+        update = mx.broadcast_to(update, missing + update.shape)
     if update.ndim > a.ndim or any(m > n for m, n in zip(update.shape, a.shape)):
         raise ValueError(
             f"[slice_update] a block of shape {update.shape} does not fit into {a.shape}"

@@ -146,7 +146,7 @@ def addmm(c, a, b, /, alpha=1.0, beta=1.0, *, stream=None):
 
     Args:
         c (array): what broadcasts to the product's shape.
-        a (array): (..., m, k) or (k,), real floating.
+        a (array): (..., m, k) or (k,), floating or complex.
         b (array): (..., k, n) or (k,).
         alpha (float): weight of the product.
         beta (float): weight of c; c is not read where it is 0.
@@ -155,7 +155,7 @@ def addmm(c, a, b, /, alpha=1.0, beta=1.0, *, stream=None):
         array: of the product's shape, in the promoted dtype.
 
     Raises:
-        ValueError: shapes that do not fit; a dtype that is not real floating.
+        ValueError: shapes that do not fit; integers only.
 
     >>> import mlxc.core as mx
     >>> mx.addmm(mx.array([1.0, 2.0]), mx.eye(2), mx.eye(2), alpha=3.0).tolist()
@@ -164,7 +164,11 @@ def addmm(c, a, b, /, alpha=1.0, beta=1.0, *, stream=None):
     quick = quick_addmm(c, a, b, alpha, beta)
     if quick is not None:
         return quick
-    c, a, b = _promote("addmm", (as_array(c), as_array(a), as_array(b)), "floating")
+    c, a, b = as_array(c), as_array(a), as_array(b)
+    if mx.complex64 in (c.dtype, a.dtype, b.dtype):
+        product = matmul(a, b)
+        return alpha * product + beta * _broadcast(c, product.shape)
+    c, a, b = _promote("addmm", (c, a, b), "floating")
     _check_inner("addmm", a, b)
     a2 = mx.expand_dims(a, 0) if a.ndim == 1 else a
     b2 = mx.expand_dims(b, 1) if b.ndim == 1 else b
@@ -419,7 +423,7 @@ def kron(a, b, *, stream=None):
     return mx.reshape(mx.multiply(a, b), [x * y for x, y in zip(left, right)])
 
 
-def vecdot(a, b, /, *, axis=-1, stream=None):
+def vecdot(a, b, /, axis=-1, *, stream=None):
     """Dot products of vectors along an axis, the first conjugated if complex; other axes broadcast.
 
     Args:

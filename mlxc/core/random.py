@@ -115,7 +115,7 @@ def bits(shape=(), width=4, key=None, *, stream=None):
     return bind("random_bits", (key,), (_shape("bits", shape), width))
 
 
-def split(key, num=2, *, stream=None):
+def split(key, num=2, stream=None):
     """Split a key into independent keys.
 
     Args:
@@ -134,7 +134,7 @@ def split(key, num=2, *, stream=None):
     return bits((_count("split", num), 2), key=_checked("split", key))
 
 
-def uniform(low=0, high=1, shape=(), dtype=None, key=None, *, stream=None):
+def uniform(low=0, high=1, shape=(), dtype=None, key=None, stream=None):
     """Draw numbers uniformly from the half-open interval [low, high).
 
     Args:
@@ -156,7 +156,7 @@ def uniform(low=0, high=1, shape=(), dtype=None, key=None, *, stream=None):
     return _uniform("uniform", low, high, _shape("uniform", shape), dtype or mx.float32, key)
 
 
-def normal(shape=(), dtype=None, loc=None, scale=None, key=None, *, stream=None):
+def normal(shape=(), dtype=None, loc=None, scale=None, key=None, stream=None):
     """Draw from the normal distribution; complex numbers have variance 1/2 in each part.
 
     Args:
@@ -195,7 +195,7 @@ def normal(shape=(), dtype=None, loc=None, scale=None, key=None, *, stream=None)
     return drawn if loc is None else drawn + as_array(loc, dtype)
 
 
-def multivariate_normal(mean, cov, shape=(), dtype=None, key=None, *, stream=None):
+def multivariate_normal(mean, cov, shape=(), dtype=None, key=None, stream=None):
     """Draw jointly normal vectors.
 
     Args:
@@ -240,7 +240,7 @@ def multivariate_normal(mean, cov, shape=(), dtype=None, key=None, *, stream=Non
     return mx.squeeze(mx.matmul(drawn, root), -2) + mean
 
 
-def randint(low, high, shape=(), dtype=None, key=None, *, stream=None):
+def randint(low, high, shape=(), dtype=None, key=None, stream=None):
     """Draw integers from the half-open interval [low, high).
 
     They come from a float32 uniform, as in MLX: where the bounds or the width of the interval
@@ -276,7 +276,7 @@ def randint(low, high, shape=(), dtype=None, key=None, *, stream=None):
     return mx.maximum(mx.minimum(mx.floor(drawn).astype(dtype), top), as_array(low).astype(dtype))
 
 
-def bernoulli(p=0.5, shape=None, key=None, *, stream=None):
+def bernoulli(p=0.5, shape=None, key=None, stream=None):
     """Draw booleans that are true with probability p.
 
     Args:
@@ -301,7 +301,7 @@ def bernoulli(p=0.5, shape=None, key=None, *, stream=None):
     return _uniform("bernoulli", 0, 1, shape, mx.float32, key) < p
 
 
-def truncated_normal(lower, upper, shape=None, dtype=None, key=None, *, stream=None):
+def truncated_normal(lower, upper, shape=None, dtype=None, key=None, stream=None):
     """Draw from the standard normal distribution restricted to [lower, upper].
 
     Args:
@@ -334,7 +334,7 @@ def truncated_normal(lower, upper, shape=None, dtype=None, key=None, *, stream=N
     return mx.maximum(mx.minimum(root2 * mx.erfinv(drawn), upper), lower)
 
 
-def gumbel(shape=(), dtype=None, key=None, *, stream=None):
+def gumbel(shape=(), dtype=None, key=None, stream=None):
     """Draw from the standard Gumbel distribution, whose distribution function is exp(-exp(-x)).
 
     Args:
@@ -355,7 +355,7 @@ def gumbel(shape=(), dtype=None, key=None, *, stream=None):
     return -mx.log(-mx.log(drawn))
 
 
-def categorical(logits, axis=-1, shape=None, num_samples=None, key=None, *, stream=None):
+def categorical(logits, axis=-1, shape=None, num_samples=None, key=None, stream=None):
     """Draw indices from categorical distributions given by unnormalised log-probabilities.
 
     Args:
@@ -402,7 +402,7 @@ def categorical(logits, axis=-1, shape=None, num_samples=None, key=None, *, stre
     return mx.argmax(logits + gumbel(full, key=key), axis)
 
 
-def laplace(shape=(), dtype=None, loc=0.0, scale=1.0, key=None, *, stream=None):
+def laplace(shape=(), dtype=None, loc=0.0, scale=1.0, key=None, stream=None):
     """Draw from the Laplace distribution.
 
     Args:
@@ -433,7 +433,7 @@ def laplace(shape=(), dtype=None, loc=0.0, scale=1.0, key=None, *, stream=None):
     return drawn
 
 
-def permutation(x, axis=0, key=None, *, stream=None):
+def permutation(x, axis=0, key=None, stream=None):
     """Permute at random the numbers below x, or an array along an axis.
 
     Args:

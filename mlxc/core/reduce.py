@@ -185,7 +185,7 @@ def any(a, /, axis=None, keepdims=False, *, stream=None):
     return _reduce("any", a, axis, keepdims)
 
 
-def count_nonzero(a, /, *, axis=None, keepdims=False, stream=None):
+def count_nonzero(a, /, axis=None, keepdims=False, *, stream=None):
     """How many values over axes are not zero.
 
     Args:
@@ -249,7 +249,7 @@ def mean(a, /, axis=None, keepdims=False, *, stream=None):
     return (bind("sum", (a,), (axes, bool(keepdims))) / float(_count(a, axes))).astype(dtype)
 
 
-def var(a, /, axis=None, keepdims=False, ddof=0, *, stream=None):
+def var(a, /, axis=None, keepdims=False, ddof=0, *, correction=None, stream=None):
     """Variance over axes: the mean of squared distances from the mean.
 
     The mean is taken first and the distances second, which keeps the digits that
@@ -260,6 +260,7 @@ def var(a, /, axis=None, keepdims=False, ddof=0, *, stream=None):
         axis (int, sequence of ints or None): what to average over; None means everything.
         keepdims (bool): whether reduced axes stay, with size 1.
         ddof (int): the sum is divided by (number of values - ddof), or by 0 where that is negative.
+        correction (int, optional): the array API standard's name of ddof; goes before it.
 
     Returns:
         array: of a's dtype if that is floating, else float32 (for complex numbers too).
@@ -271,7 +272,7 @@ def var(a, /, axis=None, keepdims=False, ddof=0, *, stream=None):
     >>> mx.var(mx.array([1.0, 2.0, 3.0, 4.0])).item()
     1.25
     """
-    return _variance("var", a, axis, keepdims, ddof)
+    return _variance("var", a, axis, keepdims, ddof if correction is None else correction)
 
 
 def _variance(name, a, axis, keepdims, ddof):
@@ -287,7 +288,7 @@ def _variance(name, a, axis, keepdims, ddof):
     return (total / float(divisor if divisor > 0 else 0)).astype(dtype)
 
 
-def std(a, /, axis=None, keepdims=False, ddof=0, *, stream=None):
+def std(a, /, axis=None, keepdims=False, ddof=0, *, correction=None, stream=None):
     """Standard deviation over axes: the square root of the variance.
 
     Args:
@@ -295,6 +296,7 @@ def std(a, /, axis=None, keepdims=False, ddof=0, *, stream=None):
         axis (int, sequence of ints or None): what to average over; None means everything.
         keepdims (bool): whether reduced axes stay, with size 1.
         ddof (int): the sum is divided by (number of values - ddof), or by 0 where that is negative.
+        correction (int, optional): the array API standard's name of ddof; goes before it.
 
     Returns:
         array: of a's dtype if that is floating, else float32 (for complex numbers too).
@@ -310,7 +312,7 @@ def std(a, /, axis=None, keepdims=False, ddof=0, *, stream=None):
     dtype = a.dtype
     if dtype in _HALF:  # the root of the float32 variance, which may be beyond 16 bits
         a = a.astype(mx.float32)
-    variance = _variance("std", a, axis, keepdims, ddof)
+    variance = _variance("std", a, axis, keepdims, ddof if correction is None else correction)
     flat = mx.equal(variance, 0)  # where the root has no derivative, the deviation's is taken as 0
     root = mx.where(flat, variance, mx.sqrt(mx.where(flat, mx.ones_like(variance), variance)))
     return root.astype(dtype) if dtype in _HALF else root

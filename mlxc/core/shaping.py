@@ -355,7 +355,7 @@ def tile(a, reps, /, *, stream=None):
     return array(mx.reshape(out, tuple(r * n for r, n in zip(reps, shape))))
 
 
-def roll(a, shift, axis=None, /, *, stream=None):
+def roll(a, /, shift, axis=None, *, stream=None):
     """The elements moved along axes; what leaves at one end enters at the other.
 
     Args:
@@ -692,6 +692,8 @@ def round(a, /, decimals=0, stream=None):
     """
     a = as_array(a)
     decimals = as_int(decimals)
+    if abs(decimals) > 300:
+        raise ValueError(f"[round] {decimals} decimals; -300 to 300 would be right")
     if a.dtype == mx.complex64:
         parts = [round(mx.real(a), decimals), round(mx.imag(a), decimals)]
         return parts[0] + parts[1] * array(1j)

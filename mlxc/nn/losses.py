@@ -21,12 +21,15 @@ def _reduce(loss, reduction):
     raise ValueError(f"Invalid reduction. Must be one of {_REDUCTIONS}.")
 
 
+def _check_arrays(op, **arguments):
+    for name, value in arguments.items():
+        if not isinstance(value, mx.array):
+            raise TypeError(f"[{op}] {name} must be an array, got {type(value).__name__}")
+
+
 def _check_same(op, first, second, first_name="Predictions", second_name="targets"):
     """Raise unless both are arrays of one shape."""
-    for name, value in ((first_name, first), (second_name, second)):
-        if not isinstance(value, mx.array):
-            kind = type(value).__name__
-            raise TypeError(f"[{op}] {name.lower()} must be an array, got {kind}")
+    _check_arrays(op, **{first_name.lower(): first, second_name.lower(): second})
     if first.shape != second.shape:
         raise ValueError(
             f"[{op}] {first_name} shape {first.shape} does not match {second_name} shape "
@@ -40,6 +43,7 @@ def _check_reduction(reduction):
 
 
 def _check_weights(op, weights, loss):
+    _check_arrays(op, weights=weights)
     if weights.shape != loss.shape:
         raise ValueError(
             f"[{op}] Weights with shape {weights.shape} is not the same as output loss with "
@@ -202,6 +206,7 @@ def nll_loss(inputs, targets, axis=-1, reduction="none"):
         >>> nll_loss(mx.array([[-1.0, -2.0]]), mx.array([1])).tolist()
         [2.0]
     """
+    _check_arrays("nll_loss", inputs=inputs, targets=targets)
     axis = _axis("nll_loss", axis, inputs.ndim)
     expected = inputs.shape[:axis] + inputs.shape[axis + 1 :]
     if targets.shape != expected:
@@ -433,6 +438,7 @@ def margin_ranking_loss(inputs1, inputs2, targets, margin=0.0, reduction="none")
         >>> margin_ranking_loss(mx.array([1.0]), mx.array([3.0]), mx.array([1])).tolist()
         [2.0]
     """
+    _check_arrays("margin_ranking_loss", inputs1=inputs1, inputs2=inputs2, targets=targets)
     if not inputs1.shape == inputs2.shape == targets.shape:
         raise ValueError(
             "The shapes of the arguments do not match. The provided shapes are "

@@ -7,6 +7,7 @@ it returns or raises.
 from functools import wraps
 
 import mlxc.core as mx
+from mlxc.nn.layers import _checks
 from mlxc.utils import tree_flatten, tree_map, tree_reduce
 
 
@@ -126,7 +127,7 @@ def average_gradients(
         >>> nn.average_gradients({"w": mx.ones((2,))})["w"].tolist()
         [1.0, 1.0]
     """
-    group = mx.distributed.init() if group is None else group
+    group = _checks.members(group)
     processes = group.size()
     if processes == 1:
         return gradients
@@ -166,7 +167,7 @@ def clip_grad_norm_sharded(gradients, max_norm, group=None):
         >>> norm.item()
         5.0
     """
-    group = mx.distributed.init() if group is None else group
+    group = _checks.members(group)
     squares = tree_reduce(
         lambda total, g: total + mx.sum(mx.square(g.astype(mx.float32))),
         gradients,

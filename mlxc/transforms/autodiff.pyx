@@ -1,9 +1,9 @@
 # cython: wraparound=True
 """Reverse and forward differentiation over traces."""
 
-from mlxc._graph.array cimport array, wrap
+from mlxc._graph.array cimport array
 from mlxc._graph.bind cimport PICK
-from mlxc._graph.node cimport BUNDLE, Node
+from mlxc._graph.node cimport Node
 from mlxc.transforms.rules cimport pull, push
 from mlxc.transforms.tracing cimport Trace, trace_back
 
@@ -69,7 +69,7 @@ def push_forward(mx, list outputs, list inputs, list tangents):
     cdef list known = list(tangents) + [None] * len(trace.nodes)
     cdef Py_ssize_t offset = len(trace.inputs)
     cdef Py_ssize_t k
-    cdef Node node, source
+    cdef Node node
     cdef array x
     for k in range(len(trace.nodes)):
         node = <Node>trace.nodes[k]

@@ -97,7 +97,8 @@ def _positions(op, argnums, argnames):
         numbers = () if names else (0,)
         single = not names
     elif isinstance(argnums, (list, tuple)):
-        single, numbers = False, tuple([index(n) for n in argnums])
+        numbers = tuple(sorted([index(n) for n in argnums]))   # gradients come in this order
+        single = len(numbers) == 1 and not names
     else:
         single, numbers = not names, (index(argnums),)
     for what, values in (("argnums", numbers), ("argnames", names)):
@@ -148,7 +149,7 @@ def value_and_grad(fun, argnums=None, argnames=None):
 
     Returns:
         callable: Gives (value, gradients). The gradients have the structure of the argument; a tuple of them for
-        several positions; a tuple (positional gradients, dict of named ones) where argnames are given.
+        several positions; a tuple (positional gradients or None, dict of named ones) where argnames are given.
 
     Raises:
         ValueError: If the output is no scalar, an argument is not of floating point, or an operation between them
@@ -230,7 +231,7 @@ def _arranged(result, numbers, names, single):
         return positional[0] if single else tuple(positional)
     named = dict(zip(names, result[len(numbers):]))
     if not numbers:
-        return (), named
+        return None, named
     return (positional[0] if len(numbers) == 1 else tuple(positional)), named
 
 

@@ -87,8 +87,8 @@ cdef class Recipe:
 
 
 def quick_key(tuple args, inputs):
-    """The dtypes and shapes of arguments that are all arrays, as bytes, and the arrays with those of
-    the captured containers behind them; (None, None) if an argument is something else."""
+    """The dtypes and shapes of arguments that are all arrays, as bytes, and the arrays with those
+    of the captured containers behind them; (None, None) if an argument is something else."""
     cdef list values = list(args)
     cdef list words = []
     cdef array x

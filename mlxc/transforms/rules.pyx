@@ -7,10 +7,9 @@ raises, naming the reason it gives.
 """
 
 from mlxc._graph.array cimport array, wrap
-from mlxc._graph.bind cimport ASTYPE, ELEMENTWISE, KERNEL, MOVEMENT, PICK, REDUCTION, row_kind
-from mlxc._graph.node cimport BUNDLE, Node, shape_tuple
+from mlxc._graph.bind cimport ELEMENTWISE, MOVEMENT, REDUCTION, row_kind
+from mlxc._graph.node cimport BUNDLE, Node
 
-from mlxc._graph import DTYPES
 from mlxc._graph.bind import ROWS
 from mlxc._table.rows import NoGradient
 

@@ -9,8 +9,7 @@ operation like any other.
 from mlxc._graph.array cimport array, wrap
 from mlxc._graph.bind cimport RESHAPE
 from mlxc._graph.node cimport (
-    ABSTRACT, BUNDLE, EVALUATED, PLACEHOLDER, TRACED, Node, new_node, next_epoch, put_input,
-    set_inputs, shape_tuple,
+    ABSTRACT, PLACEHOLDER, TRACED, Node, new_node, next_epoch, put_input, set_inputs, shape_tuple,
     trace_begins, trace_ends,
 )
 
@@ -110,7 +109,7 @@ def placeholders(list arrays):
 
 
 def new_handles(list arrays):
-    """Other handles of the same values: what a function changes in place, the trace does not see."""
+    """Other handles of the same values: changes in place move them, not those of the trace."""
     cdef array x
     return [wrap(x.node) for x in arrays]
 

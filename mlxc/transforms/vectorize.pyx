@@ -2,8 +2,8 @@
 """vmap: a trace replayed with every value batched along axis 0."""
 
 from mlxc._graph.array cimport array, wrap
-from mlxc._graph.bind cimport ELEMENTWISE, KERNEL, MOVEMENT, PICK, REDUCTION, row_kind
-from mlxc._graph.node cimport BUNDLE, Node, shape_tuple
+from mlxc._graph.bind cimport ELEMENTWISE, MOVEMENT, PICK, REDUCTION, row_kind
+from mlxc._graph.node cimport BUNDLE, Node
 from mlxc.transforms.tracing cimport Trace, trace_back
 
 from mlxc._graph.bind import ROWS

@@ -2,9 +2,6 @@
 
 from typing import Any
 
-from mlxc._graph.array import array
-
-
 class Step:
     @property
     def array(self) -> Any: ...
@@ -19,4 +16,4 @@ class Step:
     @property
     def shape(self) -> Any: ...
 
-def walk(outputs: Any, inputs: Any, traced_only: Any) -> None: ...
+def walk(outputs: Any, inputs: Any, traced_only: Any) -> Any: ...

@@ -17,13 +17,13 @@ class Step:
 
     __slots__ = ("array", "dtype", "name", "operands", "params", "shape")
 
-    def __init__(self, name, params, dtype, shape, operands, array):
+    def __init__(self, name, params, dtype, shape, operands, value):
         self.name = name
         self.params = params
         self.dtype = dtype
         self.shape = shape
         self.operands = operands
-        self.array = array
+        self.array = value
 
 
 def walk(list outputs, list inputs, bint traced_only):

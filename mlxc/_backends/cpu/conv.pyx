@@ -34,10 +34,10 @@ cdef int set_axes(Py_ssize_t* to, object values, Py_ssize_t missing) except -1:
 
 
 cdef int set_image(Image* image, View* x, View* y, object kernel_size, object params,
-        int which) except -1:
+                   int which) except -1:
     """The image x as a convolution with result shape y reads it; which: 0 float64's packers, else
     float32's."""
-    stride, low, high, kernel_dilation, input_dilation, groups, flip = params
+    stride, low, _, kernel_dilation, input_dilation, groups, flip = params
     cdef int spatial = x.ndim - 2
     word = "f64" if which == 0 else "f32"
     image.data = x.data
@@ -70,7 +70,7 @@ cdef bint is_plain(const Image* image) noexcept nogil:
 
 
 cdef int run_groups(Product* g, const Family* f, Image* image, Py_ssize_t groups,
-        const Py_ssize_t* step) except -1:
+                    const Py_ssize_t* step) except -1:
     """One product a group; step: bytes from group to group in a, b, out and the image."""
     cdef Py_ssize_t group
     cdef Product one
@@ -112,7 +112,7 @@ cdef int launch_conv(View* ins, int nin, View* outs, int nout, object params) ex
         return 0
     f = family("conv", y.dtype)
     set_image(&image, x, y, [w.shape[k] for k in range(1, w.ndim - 1)], params,
-        0 if y.dtype == FLOAT64 else 1)
+              0 if y.dtype == FLOAT64 else 1)
     if groups == image.pixel and groups > 1 and w.size > 0:
         return run_depthwise(&image, x, w, y, False)
     for k in range(1, w.ndim - 1):
@@ -150,7 +150,7 @@ cdef int launch_weight_gradient(View* ins, int nin, View* outs, int nout, object
         return 0
     f = family("conv", w.dtype)
     set_image(&image, x, y, [w.shape[k] for k in range(1, w.ndim - 1)], params[:7],
-        0 if w.dtype == FLOAT64 else 1)
+              0 if w.dtype == FLOAT64 else 1)
     if groups == image.pixel and groups > 1 and y.size > 0:
         return run_depthwise(&image, x, w, y, True)
     memset(&g, 0, sizeof(Product))
@@ -193,7 +193,7 @@ cdef void convert(Conversion* c) noexcept nogil:
 
 
 cdef void order_weights(View* w, char* ordered, Image* image, fetch_fn fetch,
-        store_fn store) noexcept nogil:
+                        store_fn store) noexcept nogil:
     """(channel, multiple, tap), as stored, to or from (multiple, tap, channel) in the compute type:
     from, if store."""
     cdef Py_ssize_t channels = image.pixel, multiplier = image.multiplier, j, tap, c

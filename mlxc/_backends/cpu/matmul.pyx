@@ -329,8 +329,8 @@ cdef int launch_segmented_mm(View* ins, int nin, View* outs, int nout, object pa
                 start = stop = 0
             if start < 0 or stop > k:
                 raise IndexError(
-                    f"[segmented_mm] segment {item} is [{start}, {stop}), beyond the inner axis "
-                    f"of {k}."
+                    f"[segmented_mm] segment {item} is [{start}, {stop}), beyond the inner axis of "
+                    f"{k}."
                 )
             longest = max(longest, stop - start)
             batch.at[5 * item] = start * g.a_col

@@ -6,10 +6,9 @@ Work is split by its size alone, so that results do not depend on the number of 
 
 import os
 
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
-from mlxc._backends.cpu.kernels cimport kernel, kernel_or_null
+from mlxc._backends.cpu.kernels cimport kernel
 from mlxc._backends.cpu.tiles cimport (
     MAX_REGISTERS, STACK_SCRATCH, TileCode, Tiles, prepare, run_tile,
 )
@@ -169,7 +168,7 @@ cdef class ReduceProgram(Executable):
         fact = DTYPES[dtype]
         compute = fact.compute
         wide = row.accumulate.get(compute, compute)
-        value, out_dtype, slot, strides = program.outputs[0]
+        _, out_dtype, slot, _ = program.outputs[0]
         self.r.out_slot = slot
         self.r.accumulator = COMPUTE_SIZE[wide]
         self.r.stored = itemsize[<int>out_dtype]
@@ -185,8 +184,7 @@ cdef class ReduceProgram(Executable):
         import numpy
 
         names = {"b8": "uint8", "i32": "int32", "u32": "uint32", "i64": "int64", "u64": "uint64",
-                 "f32": "float32",
-                 "f64": "float64", "c64": "complex64"}
+                 "f32": "float32", "f64": "float64", "c64": "complex64"}
         dtype = numpy.dtype(names[wide])
         if row.identity is None:
             raw = extreme(row.combine, dtype)
@@ -259,6 +257,8 @@ cdef class ReduceProgram(Executable):
                 scratch_free(job.scratch, scratch * workers)
             return 1
         for k in range(results * self.r.parts):
+            if k % CHUNK_WORK == 0 and interrupted():
+                break
             memcpy(job.partial + k * self.r.accumulator, self.r.identity, self.r.accumulator)
         if self.r.tiles.columns and self.r.reduced:
             if self.work < CHUNK_WORK or jobs * self.r.column_jobs == 1:
@@ -352,7 +352,7 @@ cdef void finish(Reduction* program, ReduceJob* job, Py_ssize_t results) noexcep
         args[1] = job.partial + part * results * program.accumulator
         args[2] = job.partial
         program.combine(args, results)
-    while at < results:
+    while at < results and not interrupted():
         count = min(<Py_ssize_t>256, results - at)
         first = job.partial + at * program.accumulator
         if program.convert != NULL:

@@ -1,3 +1,1 @@
 """Types of mlxc._backends.cpu.random, written by docs/stubs.py."""
-
-

@@ -6,7 +6,7 @@ order. Instructions on SINGLE registers are the same for every tile and run once
 """
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from mlxc._backends.cpu.kernels cimport kernel
 from mlxc._kernels.abi cimport copy_fn, loop_fn, rows_fn

@@ -43,3 +43,18 @@ def positive(layer, **sizes):
             raise TypeError(f"[{layer}] {name} must be an integer, got {kind} {size!r}") from None
         if number < 1:
             raise ValueError(f"[{layer}] {name} must be at least 1, got {number}")
+
+
+def members(group):
+    """The group to work in: all processes unless one is given; TypeError for what is no group."""
+    group = mx.distributed.init() if group is None else group
+    if not all(callable(getattr(group, name, None)) for name in ("size", "rank")):
+        kind = type(group).__name__
+        raise TypeError(f"[distributed] expected a Group, got {kind}; mx.distributed.init makes one")
+    return group
+
+
+def a_module(op, module):
+    """Raise TypeError unless `module` is a tree of parameters."""
+    if not hasattr(module, "trainable_parameters"):
+        raise TypeError(f"[{op}] expected a Module, got {type(module).__name__}")

@@ -124,7 +124,7 @@ def shard_inplace(module, sharding, *, segments=1, group=None):
         (6, 4)
     """
     predicate = _predicate(sharding, segments)
-    group = mx.distributed.init() if group is None else group
+    group = _checks.members(group)
     module.update(_shard(module.parameters(), predicate, group))
 
 
@@ -175,7 +175,7 @@ class _ShardedLinear(Module):
             segments (int or list): as for :func:`shard_inplace`. Default: ``1``.
             group (Group, optional): the processes; all of them by default.
         """
-        group = mx.distributed.init() if group is None else group
+        group = _checks.members(group)
         layer = cls.__new__(cls)
         Module.__init__(layer)
         predicate = cls._sharding(segments)
@@ -210,7 +210,7 @@ class AllToShardedLinear(_ShardedLinear):
     def __init__(self, input_dims, output_dims, bias=True, group=None):
         super().__init__()
         _checks.positive("AllToShardedLinear", input_dims=input_dims, output_dims=output_dims)
-        group = mx.distributed.init() if group is None else group
+        group = _checks.members(group)
         share = _divided("AllToShardedLinear", "output_dims", output_dims, group)
         self._build(input_dims, output_dims, (share, input_dims), share, bias, group)
 
@@ -251,7 +251,7 @@ class ShardedToAllLinear(_ShardedLinear):
     def __init__(self, input_dims, output_dims, bias=True, group=None):
         super().__init__()
         _checks.positive("ShardedToAllLinear", input_dims=input_dims, output_dims=output_dims)
-        group = mx.distributed.init() if group is None else group
+        group = _checks.members(group)
         share = _divided("ShardedToAllLinear", "input_dims", input_dims, group)
         self._build(input_dims, output_dims, (output_dims, share), output_dims, bias, group)
 
@@ -296,7 +296,7 @@ class _QuantizedSharded(_Quantized):
             group (Group, optional): the processes; all of them by default.
         """
         source = quantized_linear_layer
-        group = mx.distributed.init() if group is None else group
+        group = _checks.members(group)
         layer = cls.__new__(cls)
         Module.__init__(layer)
         layer.group_size, layer.bits, layer.mode = source.group_size, source.bits, source.mode
@@ -341,7 +341,7 @@ class QuantizedAllToShardedLinear(_QuantizedSharded):
         group=None,
     ):
         super().__init__()
-        group = mx.distributed.init() if group is None else group
+        group = _checks.members(group)
         share = _divided("QuantizedAllToShardedLinear", "output_dims", output_dims, group)
         settings = (group_size, bits, mode)
         self._build(share, input_dims, input_dims, share, bias, settings, group)
@@ -392,7 +392,7 @@ class QuantizedShardedToAllLinear(_QuantizedSharded):
         group=None,
     ):
         super().__init__()
-        group = mx.distributed.init() if group is None else group
+        group = _checks.members(group)
         share = _divided("QuantizedShardedToAllLinear", "input_dims", input_dims, group)
         settings = (group_size, bits, mode)
         self._build(output_dims, share, input_dims, output_dims, bias, settings, group)
@@ -477,7 +477,8 @@ class FullyShardedModule(Module):
 
     def __init__(self, module, group=None, compute_dtype=None):
         super().__init__()
-        group = mx.distributed.init() if group is None else group
+        group = _checks.members(group)
+        _checks.a_module("FullyShardedModule", module)
         flat = tree_flatten(module.trainable_parameters())
         for path, x in flat:
             if x.ndim == 0:
@@ -533,7 +534,8 @@ def fully_shard(module, *, group=None, compute_dtype=None):
         >>> nn.fully_shard(nn.Linear(4, 6))
         Linear(input_dims=4, output_dims=6, bias=True)
     """
-    group = mx.distributed.init() if group is None else group
+    group = _checks.members(group)
+    _checks.a_module("fully_shard", module)
     if group.size() == 1:
         return module
     return FullyShardedModule(module, group=group, compute_dtype=compute_dtype)

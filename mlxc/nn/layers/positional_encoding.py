@@ -25,6 +25,8 @@ class RoPE(Module):
 
     def __init__(self, dims, traditional=False, base=10000, scale=1.0):
         super().__init__()
+        if not base > 0:
+            raise ValueError(f"[RoPE] base must be positive but got {base}")
         self.dims = dims
         self.traditional = traditional
         self.base = base
@@ -73,6 +75,11 @@ class SinusoidalPositionalEncoding(Module):
         if dims < 2 or dims % 2:
             raise ValueError(
                 f"[SinusoidalPositionalEncoding] dims must be positive and even but got {dims}."
+            )
+        if not (0 < min_freq < math.inf and 0 < max_freq < math.inf):
+            raise ValueError(
+                "[SinusoidalPositionalEncoding] frequencies must be positive and finite but got "
+                f"{min_freq} to {max_freq}."
             )
         half = dims // 2
         # Frequencies fall geometrically from max_freq to min_freq; one alone is max_freq.
@@ -142,7 +149,7 @@ class ALiBi(Module):
     def __call__(self, attention_scores, offset=0, mask=None):
         _checks.an_array("ALiBi", attention_scores)
         shape = attention_scores.shape
-        if len(shape) < 2:
+        if len(shape) < 2 or shape[1] == 0:
             raise ValueError(f"[ALiBi] expected scores (batch, heads, queries, keys), got {shape}")
         biases = ALiBi.create_alibi_matrix(
             q_sequence_length=shape[-2] + offset,

@@ -78,6 +78,7 @@ def quantize(
             settings["quantize_input"] = True
         return module.to_quantized(**settings)
 
+    _checks.a_module("quantize", model)
     leaves = tree_map_with_path(convert, model.leaf_modules(), is_leaf=Module.is_module)
     model.update_modules(leaves)
 

@@ -1,0 +1,318 @@
+"""Fused programs give what their operations give one by one, whatever else is held meanwhile.
+
+Random graphs are built in mlxc and in NumPy at the same time, in float64, where both round alike
+but for the order of sums. Macro kernels are compared with the expressions that they replace.
+"""
+
+import ast
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support import double, generator, to_np
+
+import mlxc.core as mx
+from mlxc._backends.cpu import macros
+from mlxc._table.fused import MACROS, SCALARS
+
+SIZES = [1, 2, 3, 5, 8, 17, 64, 130]
+quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+
+UNARY = ["negative", "abs", "square", "sin", "tanh", "exp", "floor", "sign", "arctan"]
+BINARY = ["add", "subtract", "multiply", "maximum", "minimum", "arctan2"]
+COMPARISONS = ["less", "greater_equal", "equal"]
+REDUCTIONS = ["sum", "max", "min"]
+
+
+class Pair:
+    """A value in mlxc and in NumPy."""
+
+    def __init__(self, ours, theirs):
+        self.ours, self.theirs = ours, np.asarray(theirs, np.float64)
+
+    def check(self):
+        np.testing.assert_allclose(to_np(self.ours), self.theirs, rtol=1e-9, atol=1e-9)
+
+
+def bounded(pair):
+    """Values that stay small, so that differences of rounding do too."""
+    if not np.isfinite(pair.theirs).all() or (pair.theirs.size and np.abs(pair.theirs).max() > 1e3):
+        return Pair(mx.tanh(pair.ours), np.tanh(pair.theirs))
+    return pair
+
+
+def unary(draw, x):
+    name = draw(st.sampled_from(UNARY))
+    if name in ("floor", "sign") and x.theirs.size:  # not near a jump
+        near = np.abs(x.theirs - np.round(x.theirs)).min()
+        name = "sin" if near < 1e-6 else name
+    return Pair(getattr(mx, name)(x.ours), getattr(np, name)(x.theirs))
+
+
+def meeting(draw, x, y):
+    """y made to broadcast with x: by taking parts of it, and new axes."""
+    ours, theirs = y.ours, y.theirs
+    while theirs.ndim > x.theirs.ndim:
+        ours, theirs = ours[0], theirs[0]
+    for axis in range(-theirs.ndim, 0):
+        wanted, have = x.theirs.shape[axis], theirs.shape[axis]
+        if have not in (1, wanted):
+            key = (..., slice(0, 1)) + (slice(None),) * (-axis - 1)
+            ours, theirs = ours[key], theirs[key]
+    return Pair(ours, theirs)
+
+
+def binary(draw, x, y):
+    y = meeting(draw, x, y)
+    name = draw(st.sampled_from(BINARY + COMPARISONS))
+    ours, theirs = getattr(mx, name)(x.ours, y.ours), getattr(np, name)(x.theirs, y.theirs)
+    if name in COMPARISONS:
+        if name == "equal" or np.isclose(x.theirs, y.theirs, rtol=1e-6, atol=1e-6).any():
+            return Pair(x.ours + y.ours, x.theirs + y.theirs)
+        ours = mx.where(ours, x.ours, y.ours)
+        theirs = np.where(theirs, x.theirs, y.theirs)
+    return Pair(ours, theirs)
+
+
+def reduction(draw, x):
+    axes = draw(st.lists(st.integers(0, x.theirs.ndim - 1), unique=True)) if x.theirs.ndim else []
+    axes, keepdims = tuple(axes), draw(st.booleans())
+    name = draw(st.sampled_from(REDUCTIONS))
+    ours = getattr(mx, name)(x.ours, axis=axes, keepdims=keepdims)
+    theirs = getattr(np, name)(x.theirs, axis=axes, keepdims=keepdims)
+    if keepdims and draw(st.booleans()):  # as a norm or a softmax does
+        return Pair(x.ours - ours, x.theirs - theirs)
+    return Pair(ours, theirs)
+
+
+def movement(draw, x):
+    ndim = x.theirs.ndim
+    kind = draw(
+        st.sampled_from(["transpose", "reshape", "expand", "slice", "broadcast", "squeeze"])
+    )
+    if kind == "transpose":
+        axes = draw(st.permutations(range(ndim)))
+        return Pair(mx.transpose(x.ours, axes), np.transpose(x.theirs, axes))
+    if kind == "reshape":
+        return Pair(x.ours.reshape(-1), x.theirs.reshape(-1))
+    if kind == "expand" and ndim < 4:
+        axis = draw(st.integers(0, ndim))
+        return Pair(mx.expand_dims(x.ours, axis), np.expand_dims(x.theirs, axis))
+    if kind == "slice" and ndim:
+        step = draw(st.sampled_from([1, 2, -1, -3]))
+        return Pair(x.ours[::step], x.theirs[::step])
+    if kind == "broadcast" and ndim < 4 and x.theirs.size < 2000:
+        shape = (draw(st.sampled_from([1, 2, 5])), *x.theirs.shape)
+        return Pair(mx.broadcast_to(x.ours, shape), np.broadcast_to(x.theirs, shape))
+    if kind == "squeeze" and 1 in x.theirs.shape:
+        return Pair(mx.squeeze(x.ours), np.squeeze(x.theirs))
+    return x
+
+
+@st.composite
+def graphs(draw):
+    """Values of a random graph, each with whether it is evaluated at once, held, or dropped."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shapes = draw(st.lists(st.lists(st.sampled_from(SIZES), max_size=3), min_size=1, max_size=3))
+    values = []
+    for shape in shapes:
+        theirs = rng.uniform(-2, 2, shape)
+        values.append(Pair(double(theirs)[0], theirs))
+    held = list(values)
+    for _ in range(draw(st.integers(1, 25))):
+        x, y = (values[draw(st.integers(0, len(values) - 1))] for _ in range(2))
+        make = draw(st.sampled_from([unary, unary, binary, binary, binary, reduction, movement]))
+        value = bounded(binary(draw, x, y) if make is binary else make(draw, x))
+        if value.theirs.size > 200_000:
+            continue
+        values.append(value)
+        fate = draw(st.sampled_from(["drop", "drop", "hold", "evaluate"]))
+        if fate == "evaluate":
+            mx.eval(value.ours)
+        if fate != "drop":
+            held.append(value)
+    return values[-1], held
+
+
+@quick
+@given(graphs())
+def test_a_random_graph_equals_numpy(graph):
+    last, held = graph
+    last.check()
+    for pair in held:
+        pair.check()
+
+
+@quick
+@given(graphs())
+def test_a_random_graph_evaluated_all_at_once_equals_numpy(graph):
+    last, held = graph
+    mx.eval([last.ours, *[pair.ours for pair in held]])
+    for pair in (last, *held):
+        pair.check()
+
+
+@st.composite
+def chains(draw):
+    """Elementwise operations of single and half precision over one shape, some values held."""
+    names = ["float32", "float16", "bfloat16", "int32", "int8"]
+    return draw(st.integers(0, 2**32 - 1)), draw(st.sampled_from(names))
+
+
+@settings(max_examples=40, deadline=None)
+@given(chains(), st.sampled_from([(7,), (33, 65), (4, 1, 1000), (9000,)]))
+def test_a_chain_of_any_dtype_is_the_same_whether_fused_or_not(chain, shape):
+    seed, name = chain
+    rng = np.random.default_rng(seed)
+    dtype = getattr(mx, name)
+    inputs = [mx.array(rng.integers(-5, 6, shape)).astype(dtype) for _ in range(3)]
+    names = ["add", "subtract", "multiply", "maximum", "minimum"]
+    program = [(rng.choice(names), *rng.integers(0, 100, 2)) for _ in range(12)]
+    results = []
+    for stepwise in (False, True):
+        values = list(inputs)
+        for op, i, j in program:
+            value = getattr(mx, op)(values[i % len(values)], values[j % len(values)])
+            value = mx.clip(value, -100, 100).astype(dtype)
+            if stepwise:
+                mx.eval(value)
+            values.append(value)
+        results.append(to_np(sum(values[-4:], values[0])))
+    # Small integers are exact in every dtype but bfloat16, which may round inside a program or not.
+    np.testing.assert_allclose(results[0], results[1], rtol=2e-2 if name == "bfloat16" else 0)
+
+
+# ---- shapes of programs that have been wrong once, or would be easily ----
+
+
+def test_a_value_that_is_reduced_along_leading_axes_may_be_held():
+    rng = generator("held")
+    x, v = rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 3, 4))
+    for axis in (0, 1, (0, 1), (0, 2)):
+        a, b = double(x, v)
+        y = a + b * 0.5
+        total = (y.sum(axis) ** 2 * 3).sum()
+        np.testing.assert_allclose(
+            total.item(), (((x + v * 0.5).sum(axis)) ** 2 * 3).sum(), rtol=1e-12
+        )
+        np.testing.assert_allclose(to_np(y), x + v * 0.5, rtol=1e-12)
+
+
+SHAPES = [(1, 1), (3, 1), (1, 9), (5, 300), (300, 5), (2, 70_000), (70_000, 2), (3, 4, 5, 6)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_softmax_and_norms_of_any_shape_and_axis(shape):
+    (x,) = double(generator(shape).standard_normal(shape))
+    values = to_np(x)
+    for axis in range(len(shape)):
+        e = np.exp(values - values.max(axis, keepdims=True))
+        np.testing.assert_allclose(
+            to_np(mx.softmax(x, axis)), e / e.sum(axis, keepdims=True), rtol=1e-10
+        )
+        centred = x - x.mean(axis, keepdims=True)
+        normal = centred * mx.rsqrt((centred * centred).mean(axis, keepdims=True) + 1e-5)
+        c = values - values.mean(axis, keepdims=True)
+        expected = c / np.sqrt((c * c).mean(axis, keepdims=True) + 1e-5)
+        np.testing.assert_allclose(to_np(normal), expected, rtol=1e-8, atol=1e-10)
+
+
+def test_reductions_feeding_reductions_and_maps():
+    x = generator("chain").standard_normal((6, 7, 8))
+    (a,) = double(x)
+    rows = mx.exp(a).sum(-1)
+    both = (rows / rows.sum(-1, keepdims=True)).max(0) + mx.log(rows).min()
+    e = np.exp(x).sum(-1)
+    expected = (e / e.sum(-1, keepdims=True)).max(0) + np.log(e).min()
+    np.testing.assert_allclose(to_np(both), expected, rtol=1e-12)
+    np.testing.assert_allclose(to_np(rows), e, rtol=1e-12)
+
+
+def test_more_values_and_operands_than_a_program_holds():
+    rng = generator("wide")
+    arrays = [rng.standard_normal(50) for _ in range(120)]
+    total, expected = double(arrays[0])[0], arrays[0]
+    for other in arrays[1:]:
+        total, expected = mx.tanh(total + double(other)[0]), np.tanh(expected + other)
+    np.testing.assert_allclose(to_np(total), expected, rtol=1e-9)
+    parts = mx.stack([double(a)[0] * 2 for a in arrays])
+    np.testing.assert_allclose(to_np(parts.sum(0)), 2 * np.sum(arrays, 0), rtol=1e-12, atol=1e-12)
+
+
+def test_one_input_read_in_two_layouts():
+    (x,) = double(generator("layouts").standard_normal((40, 40)))
+    v = to_np(x)
+    np.testing.assert_allclose(
+        to_np(x + x.T * 2 - x[::-1]), v + v.T * 2 - v[::-1], rtol=1e-12, atol=1e-12
+    )
+    np.testing.assert_allclose(to_np((x @ x.T + x).sum(0)), (v @ v.T + v).sum(0), rtol=1e-10)
+
+
+# ---- macro kernels ----
+
+
+def leaves_of(macro):
+    nodes = ast.walk(ast.parse(macro.pattern, mode="eval"))
+    return sorted({node.id for node in nodes if isinstance(node, ast.Name)} - FUNCTIONS)
+
+
+def functions_of(macro):
+    tree = ast.parse(macro.pattern, mode="eval")
+    return {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+
+FUNCTIONS = set().union(*map(functions_of, MACROS))
+
+
+def evaluate_macro(macro, leaves):
+    """The pattern's operations on arrays, as a user would write them."""
+    scope = {name: getattr(mx, name) for name in FUNCTIONS if name != "cast"}
+    scope["cast"] = lambda x: x.astype(mx.float32)
+    return eval(macro.pattern, scope, leaves)
+
+
+def macro_operands(macro, shape):
+    rng = generator(macro.kernel, macro.pattern, shape)
+    values = {}
+    for name in leaves_of(macro):
+        values[name] = np.float32(rng.uniform(0.2, 1.5, None if name in SCALARS else shape))
+    return values
+
+
+@pytest.mark.parametrize("macro", MACROS, ids=lambda macro: f"{macro.kernel}-{macro.pattern}")
+@pytest.mark.parametrize("shape", [(1,), (15,), (16,), (1000,), (33, 129)], ids=str)
+def test_a_macro_kernel_equals_its_pattern(macro, shape, monkeypatch):
+    found = []
+    rewrite = macros.Matcher.rewrite
+
+    def watched(self):
+        values, needed = rewrite(self)
+        found.extend(value[1] for value in values if value[0] == "macro")
+        return values, needed
+
+    monkeypatch.setattr(macros.Matcher, "rewrite", watched)
+    values = macro_operands(macro, shape)
+    fused = evaluate_macro(macro, {name: mx.array(v) for name, v in values.items()})
+    wide = evaluate_macro(macro, {name: double(v)[0] for name, v in values.items()})
+    np.testing.assert_allclose(to_np(fused), to_np(wide), rtol=3e-6, atol=3e-6)
+    assert shape == (1,) or macro.kernel in found  # of a single value the loop is not a macro's
+
+
+def test_macros_are_found_and_can_be_switched_off():
+    program = (
+        "import mlxc.core as mx\n"
+        "x = mx.array([0.5] * 64)\n"
+        "print((x * mx.sigmoid(x)).tolist()[:2])\n"
+    )
+    texts = []
+    for switch in ("1", "0"):
+        environment = {**os.environ, "MLXC_MACROS": switch, "MLXC_DEBUG": "4"}
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        texts.append(done.stdout)
+    assert texts[0].splitlines()[-1] == texts[1].splitlines()[-1]
+    assert "silu_f32_v" in texts[0] and "silu_f32_v" not in texts[1]
