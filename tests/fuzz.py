@@ -362,7 +362,51 @@ def special_targets(mx):
                     make.array(make.base_small()), make.keys(), make.arraylike()], {})  # fmt: skip
     made["array.__contains__"] = lambda make: (mx.array.__contains__, [make.array(), make.arraylike()], {})
     made["damaged file"] = lambda make: (load_damaged, [mx, make], {})
+    for number in range(20):  # as often as twenty functions
+        made[f"chain {number}"] = lambda make: (chain, [mx, make], {})
     return made
+
+
+STEPS = (
+    *(lambda mx, make, x, y, name=name: getattr(mx, name)(x) for name in (
+        "exp", "sin", "abs", "negative", "sqrt", "square", "tanh", "isnan", "floor", "softmax", "sum", "max", "sort",
+        "argmax", "logsumexp", "cumsum", "mean", "transpose", "flatten", "squeeze", "contiguous", "stop_gradient")),
+    *(lambda mx, make, x, y, name=name: getattr(mx, name)(x, y) for name in (
+        "add", "subtract", "multiply", "divide", "maximum", "power", "less", "matmul", "arctan2", "remainder",
+        "logaddexp", "equal", "take", "outer")),
+    *(lambda mx, make, x, y, name=name: getattr(mx, name)(x, axis=make.axis(), keepdims=make.chance(50)) for name in (
+        "sum", "max", "prod", "all", "var", "argmin", "logsumexp")),
+    *(lambda mx, make, x, y, name=name: getattr(mx, name)(x, make.axis()) for name in (
+        "softmax", "sort", "argsort", "cumsum", "cummax", "expand_dims", "logcumsumexp")),
+    lambda mx, make, x, y: x[make.keys()],
+    lambda mx, make, x, y: set_item(mx.array(x), make.keys(), y),
+    lambda mx, make, x, y: set_item(x, make.keys(), y),
+    lambda mx, make, x, y: update_at("add", x, make.keys(), y),
+    lambda mx, make, x, y: x.astype(getattr(mx, make.rng.choice(DTYPES))),
+    lambda mx, make, x, y: x.view(getattr(mx, make.rng.choice(DTYPES))),
+    lambda mx, make, x, y: mx.where(x > y, x, y),
+    lambda mx, make, x, y: mx.concatenate([x, y, x], make.axis()),
+    lambda mx, make, x, y: mx.stack([x, x], make.axis()),
+    lambda mx, make, x, y: mx.broadcast_to(x, (3, *x.shape)),
+    lambda mx, make, x, y: mx.reshape(x, (-1, 2)),
+    lambda mx, make, x, y: mx.swapaxes(x, make.axis(), make.axis()),
+    lambda mx, make, x, y: x @ x.T,
+    lambda mx, make, x, y: (mx.eval(x), x)[1],
+)
+
+
+def chain(mx, make):
+    """Some tens of operations on each other's results, evaluated together: what the scheduler fuses."""
+    values = [make.array() for _ in range(3)]
+    for _ in range(make.rng.randrange(3, 30)):
+        x, y = make.rng.choice(values[-6:]), make.rng.choice(values)
+        try:
+            z = make.rng.choice(STEPS)(mx, make, x, y)
+        except CLEAR:
+            continue
+        if z.size < 2**20:
+            values.append(z)
+    return values
 
 
 def base_small(self):

@@ -424,12 +424,7 @@ def test_every_primitive_has_its_rules_or_says_why_not():
         rules = [getattr(row, name, None) for name in ("vjp", "jvp", "partials", "transpose")]
         assert any(rules), row.name
         for rule in rules:
-            assert not isinstance(rule, NoGradient) or len(rule.reason) > 10, row.name
-
-
-@pytest.mark.parametrize("row", [row for row in ROWS if isinstance(row.vjp, NoGradient)], ids=lambda row: row.name)
-def test_a_reason_for_no_derivative_is_a_sentence(row):
-    assert len(row.vjp.reason.split()) >= 3
+            assert not isinstance(rule, NoGradient) or len(rule.reason.split()) > 2, row.name
 
 
 def test_a_derivative_that_does_not_exist_says_why():

@@ -11,7 +11,7 @@ from .interface import (
     bind,
     broadcast,
     buffer_extent,
-    evaluate_all,
+    eval,
     is_abstract,
     is_evaluated,
     is_transposed,

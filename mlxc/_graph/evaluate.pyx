@@ -36,7 +36,7 @@ from mlxc._graph.plan cimport Plan, Step, Stored
 from mlxc._graph.program cimport Backend
 from mlxc._graph.schedule cimport make_plan
 from mlxc._memory.buffer cimport Buffer, new_buffer
-from mlxc._threads.pool cimport begin_work, raise_if_interrupted
+from mlxc._threads.pool cimport begin_work, hold_signals, raise_if_interrupted
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject*)
@@ -45,12 +45,14 @@ cdef extern from "Python.h":
 cdef enum:
     WINDOW = 8192            # nodes planned together
     MAX_PLANS = 4096         # cached
+    RECENT_PLANS = 1024      # found without a dictionary; a power of two
     QUICK = 200000           # element operations below which the GIL is not released
     SIGNAL_WORK = 2000000    # element operations between looks for Ctrl-C
     LOCK_WAIT = 50000        # microseconds between such looks while another thread evaluates
 
 cdef Backend BACKEND = None
 cdef dict PLANS = {}         # hash of the words -> list of plans
+cdef PyObject* RECENT[RECENT_PLANS]   # borrowed from PLANS: the last plan found for a hash's low bits
 cdef int PLAN_COUNT = 0
 cdef PyThread_type_lock LOCK = PyThread_allocate_lock()
 cdef unsigned long OWNER = 0
@@ -246,15 +248,26 @@ cdef uint64_t hash_words(const Words* words) noexcept:
 cdef Plan cached_plan(uint64_t hashed, list params):
     """The plan made for exactly this structure, or None."""
     cdef Plan plan
+    cdef PyObject* recent = RECENT[hashed & (RECENT_PLANS - 1)]
+    if recent != NULL and (<Plan>recent).hashed == hashed and suits(<Plan>recent, params):
+        return <Plan>recent
     plans = PLANS.get(hashed)
     if plans is not None:
         for plan in plans:
-            if PyBytes_GET_SIZE(plan.words) == KEY.count * <Py_ssize_t>sizeof(uint64_t) \
-                    and memcmp(PyBytes_AS_STRING(plan.words), KEY.items,
-                               KEY.count * sizeof(uint64_t)) == 0 \
-                    and plan.params == params:
+            if suits(plan, params):
+                RECENT[hashed & (RECENT_PLANS - 1)] = <PyObject*>plan
                 return plan
     return None
+
+
+cdef bint suits(Plan plan, list params) except -1:
+    """Whether a plan was made for the structure in KEY."""
+    cdef Py_ssize_t size = KEY.count * <Py_ssize_t>sizeof(uint64_t)
+    if PyBytes_GET_SIZE(plan.words) != size:
+        return False
+    if memcmp(PyBytes_AS_STRING(plan.words), KEY.items, size) != 0:
+        return False
+    return (not params and not plan.params) or plan.params == params
 
 
 cdef Plan find_plan(Pointers* window, list params):
@@ -283,7 +296,9 @@ cdef Plan find_plan(Pointers* window, list params):
     plan = make_plan(nodes, stored, donatable, BACKEND)
     plan.words = words
     plan.params = params
+    plan.hashed = hashed
     if PLAN_COUNT >= MAX_PLANS:
+        memset(RECENT, 0, sizeof(RECENT))
         PLANS.clear()
         PLAN_COUNT = 0
     PLANS.setdefault(hashed, []).append(plan)
@@ -330,7 +345,20 @@ cdef void take_back(Step step, Memory* memory) noexcept:
 
 
 cdef int run_step(Step step, Memory* memory, bint quick) except -1:
-    """Run a step; if a signal handler raised meanwhile, its exception, whatever the step gave."""
+    """Run a step; if a signal handler raised meanwhile, its exception, whatever the step gave. A step
+    that writes over what it reads runs to its end: half of it could not be undone."""
+    cdef bint overwrites = False
+    cdef int k
+    if quick and step.program is not None:   # over before anybody could want to stop it
+        return launch(step, memory, quick)
+    for k in range(step.nout):
+        overwrites = overwrites or step.donors[k] >= 0
+    if overwrites:
+        hold_signals(True)
+        try:
+            return launch(step, memory, quick)
+        finally:
+            hold_signals(False)
     begin_work()
     try:
         launch(step, memory, quick)

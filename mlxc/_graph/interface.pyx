@@ -8,7 +8,7 @@ from mlxc._graph.bind cimport (
     broadcast_to_tuple, cast, reshape, row_code, transpose,
 )
 from mlxc._graph.dtypes cimport dtype_code
-from mlxc._graph.evaluate cimport evaluate
+from mlxc._graph.evaluate cimport evaluate, evaluate_one
 from mlxc._graph.node cimport ABSTRACT, EVALUATED, Node, live_nodes, shape_tuple
 
 
@@ -57,11 +57,30 @@ def arrays_of(tree):
     return found
 
 
-def evaluate_all(tree):
-    """Compute the values of the arrays of a tree."""
+def eval(*args):
+    """Compute the values of arrays now.
+
+    Args:
+        *args (arrays or trees of arrays): Lists, tuples and dicts are searched; other leaves are
+            passed over.
+
+    Raises:
+        ValueError: If a value is not known while a function is traced.
+        MemoryError: If there is not enough memory; what was computed before stays.
+
+    Example:
+        >>> import mlxc.core as mx
+        >>> x = mx.ones((2,)) + 1
+        >>> mx.eval(x)
+    """
     cdef array x
     cdef list nodes = []
-    for x in <list>arrays_of(tree):
+    cdef list arrays
+    if len(args) == 1 and type(args[0]) is array:   # no list to make first
+        evaluate_one((<array>args[0]).node)
+        return
+    arrays = arrays_of(args)
+    for x in arrays:
         if not x.node.flags & EVALUATED:
             nodes.append(x.node)
     if nodes:

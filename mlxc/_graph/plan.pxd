@@ -36,6 +36,7 @@ cdef class Plan:
     cdef readonly int nleaves
     cdef readonly double work
     cdef bytes words               # the key it was made for
+    cdef unsigned long long hashed
     cdef list params               # the parameters that belong to the key
 
 cdef Step program_step(Executable program, list outputs, list donors)

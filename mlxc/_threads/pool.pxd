@@ -15,5 +15,6 @@ cdef int thread_count() noexcept nogil  # how many threads run chunks, the calle
 # handler raises, the chunks that are left are skipped and their results are worthless; whoever
 # started the work calls raise_if_interrupted behind it. Long jobs ask `interrupted` themselves.
 cdef void begin_work() noexcept nogil
+cdef void hold_signals(bint held) noexcept nogil  # work that must not stop half-way
 cdef bint interrupted() noexcept nogil
 cdef int raise_if_interrupted() except -1

@@ -151,6 +151,12 @@ cdef void begin_work() noexcept nogil:
         looked = milliseconds()
 
 
+cdef void hold_signals(bint held) noexcept nogil:
+    """While signals are held nobody looks for them, so that work goes on to its end."""
+    global looking
+    looking = held
+
+
 cdef bint interrupted() noexcept nogil:
     """Whether the work under way shall be given up. The main thread also looks for signals."""
     global looked

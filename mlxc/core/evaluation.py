@@ -3,32 +3,13 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from mlxc._graph import arrays_of, evaluate_all
+from mlxc._graph import arrays_of, eval
 
 __all__ = ["async_eval", "eval"]
 
 _lock = threading.Lock()
 _pending = []
 _worker = None
-
-
-def eval(*args):
-    """Compute the values of arrays now.
-
-    Args:
-        *args (arrays or trees of arrays): Lists, tuples and dicts are searched; other leaves are
-            passed over.
-
-    Raises:
-        ValueError: If a value is not known while a function is traced.
-        MemoryError: If there is not enough memory; what was computed before stays.
-
-    Example:
-        >>> import mlxc.core as mx
-        >>> x = mx.ones((2,)) + 1
-        >>> mx.eval(x)
-    """
-    evaluate_all(args)
 
 
 def async_eval(*args):
@@ -50,7 +31,7 @@ def async_eval(*args):
         if _worker is None:
             _worker = ThreadPoolExecutor(1, thread_name_prefix="mlxc-async-eval")
         _pending[:] = [job for job in _pending if not job.done()]
-        _pending.append(_worker.submit(evaluate_all, arrays))
+        _pending.append(_worker.submit(eval, arrays))
 
 
 def wait_for_all():
