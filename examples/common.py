@@ -18,7 +18,7 @@ def arguments(description, **options):
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="a short run, to see that it works")
     parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers")
-    parser.add_argument("--out", default=".", help="folder for pictures")
+    parser.add_argument("--out", default=os.path.join(HERE, "_out"), help="folder for pictures")
     for name, default in options.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     return parser.parse_args()
@@ -95,6 +95,6 @@ def pyplot():
 def save_figure(figure, out, name):
     """Write a figure to a folder and say where it is."""
     os.makedirs(out, exist_ok=True)
-    path = os.path.join(out, name)
+    path = os.path.relpath(os.path.join(out, name))
     figure.savefig(path, dpi=120, bbox_inches="tight")
     print(f"wrote {path}")

@@ -303,7 +303,9 @@ def check_kernels(root):
         names = {name for name in names_of_pyx(path) if "." not in name}
         if names != {"table"}:
             complaints.append(f"{path}: exports {sorted(names)}; a kernel module exports table()")
-        text = re.sub(r"\(([^()]*)\)", lambda match: match.group().replace("\n", " "), path.read_text())
+        text = re.sub(
+            r"\(([^()]*)\)", lambda match: match.group().replace("\n", " "), path.read_text()
+        )
         for line in text.split("\n"):
             if re.match(r"cdef (?!class|enum|struct|union|extern|inline)[^=]*\)[^=]*:$", line):
                 if "noexcept nogil" not in line:

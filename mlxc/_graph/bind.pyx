@@ -369,18 +369,22 @@ cdef Node transpose(Node x, tuple axes):
 cdef Node slice_node(Node x, tuple params):
     """Checked against x, since transforms rebuild slices from parameters."""
     cdef Py_ssize_t low, high, step, size
+    cdef Py_ssize_t most = <Py_ssize_t>1 << 61   # below which differences fit
     cdef int axis
     start, stop, stride = params
     shape = []
+    bounds = []
     if not len(start) == len(stop) == len(stride) == x.ndim:
         raise ValueError(f"[slice] {len(start)} axes given for shape {shape_tuple(x)}; one an axis "
                          "would be right")
     for axis in range(x.ndim):
-        low, high, step = start[axis], stop[axis], stride[axis]
+        low = min(max(start[axis], -most), most)
+        high = min(max(stop[axis], -most), most)
+        step = min(max(stride[axis], -most), most)
         if step == 0:
             raise ValueError("[slice] a stride of 0; any other number would be right")
-        size = (high - low + step - 1) // step if step > 0 else (low - high - step - 1) // -step
-        size = max(size, 0)
+        size = (high - low - 1) // step + 1 if step > 0 else (low - high - 1) // -step + 1
+        size = size if (high > low if step > 0 else high < low) else 0
         if size and (low < 0 or low >= x.shape[axis] or not 0 <= low + (size - 1)
                      * step < x.shape[axis]):
             raise IndexError(
@@ -388,7 +392,10 @@ cdef Node slice_node(Node x, tuple params):
                 "indices must stay inside"
             )
         shape.append(size)
-    return shaped(SLICE, x, x.dtype, tuple(shape), params)
+        if size < 2:   # a stride that is not taken is 1: a larger one may not fit in bytes
+            low, high, step = low * size, low * size + size, 1
+        bounds.append((low, high, step))
+    return shaped(SLICE, x, x.dtype, tuple(shape), tuple(zip(*bounds)) if bounds else params)
 
 
 cdef Node strided_node(Node x, tuple params):
@@ -408,7 +415,11 @@ cdef Node strided_node(Node x, tuple params):
             f"[as_strided] elements {lowest} to {highest} of an array of {x.size}; the view must "
             "stay inside"
         )
-    return shaped(AS_STRIDED, x, x.dtype, tuple(shape), params)
+    if 0 in shape:
+        strides, offset = (0,) * len(shape), 0   # what is never taken may not fit in bytes
+    else:
+        strides = tuple([0 if size == 1 else stride for size, stride in zip(shape, strides)])
+    return shaped(AS_STRIDED, x, x.dtype, tuple(shape), (tuple(shape), strides, offset))
 
 
 cdef Node view_node(Node x, int dtype, tuple params):

@@ -1,6 +1,7 @@
 """Errors that several exception classes catch: what NumPy's users expect and what MLX's do.
 
-Rules: a class stands here only where the two disagree; everything else is a plain built-in exception.
+Rules: a class stands here only where the two disagree; everything else is a plain built-in
+exception.
 """
 
 

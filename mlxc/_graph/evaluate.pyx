@@ -52,7 +52,8 @@ cdef enum:
 
 cdef Backend BACKEND = None
 cdef dict PLANS = {}         # hash of the words -> list of plans
-cdef PyObject* RECENT[RECENT_PLANS]   # borrowed from PLANS: the last plan found for a hash's low bits
+# The last plan found for a hash's low bits, borrowed from PLANS.
+cdef PyObject* RECENT[RECENT_PLANS]
 cdef int PLAN_COUNT = 0
 cdef PyThread_type_lock LOCK = PyThread_allocate_lock()
 cdef unsigned long OWNER = 0
@@ -345,8 +346,8 @@ cdef void take_back(Step step, Memory* memory) noexcept:
 
 
 cdef int run_step(Step step, Memory* memory, bint quick) except -1:
-    """Run a step; if a signal handler raised meanwhile, its exception, whatever the step gave. A step
-    that writes over what it reads runs to its end: half of it could not be undone."""
+    """Run a step; if a signal handler raised meanwhile, its exception, whatever the step gave. A
+    step that writes over what it reads runs to its end: half of it could not be undone."""
     cdef bint overwrites = False
     cdef int k
     if quick and step.program is not None:   # over before anybody could want to stop it

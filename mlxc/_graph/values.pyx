@@ -6,6 +6,7 @@ unless it is asked for.
 """
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.exc cimport PyErr_CheckSignals
 from libc.string cimport memcpy
 
 from mlxc._graph.dtypes cimport itemsize, load_scalar
@@ -14,6 +15,9 @@ from mlxc._memory.buffer cimport Buffer, new_buffer
 
 from mlxc._graph.errors import ConversionError
 from mlxc._table.dtypes import CODE
+
+cdef enum:
+    SIGNAL_EVERY = 65536     # values of a list between looks for Ctrl-C
 
 
 cdef Node filled(int code, object values):
@@ -88,7 +92,12 @@ cdef void own_buffer(Node node) except *:
 cdef object nested_list(Node node, int axis, const char* data):
     """Values as nested lists; as deep as there are axes."""
     cdef Py_ssize_t k
+    cdef list values
     if axis == node.ndim:
         return load_scalar(node.dtype, data)
-    return [nested_list(node, axis + 1, data + k * node.strides[axis])
-            for k in range(node.shape[axis])]
+    values = []
+    for k in range(node.shape[axis]):
+        if k % SIGNAL_EVERY == 0:   # a broadcast array may be longer than memory
+            PyErr_CheckSignals()
+        values.append(nested_list(node, axis + 1, data + k * node.strides[axis]))
+    return values

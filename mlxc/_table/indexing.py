@@ -190,6 +190,8 @@ def _times(mx, factor, value):
 
 def _write_vjp(mx, mode, ct, out, x, updates, read, write, distinct=False):
     fx, fu = _factors(mx, mode, out, x, updates, read, write, distinct)
+    if mode == "prod" and x.dtype == mx.complex64:  # cotangents take the conjugate factors
+        fx, fu = mx.conjugate(fx), mx.conjugate(fu)
     return _times(mx, fx, ct), _times(mx, fu, read(ct))
 
 

@@ -1,7 +1,8 @@
 """Rows that rearrange values by strides alone, and the two that reinterpret them (``astype``,
 ``view``).
 
-All but ``view`` are linear; the vjp of each is its transpose. ``vmap`` rules see the batch on axis 0 of ``x``.
+All but ``view`` are linear; the vjp of each is its transpose. ``vmap`` rules see the batch on axis
+0 of ``x``.
 """
 
 import math

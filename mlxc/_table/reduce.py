@@ -44,7 +44,10 @@ def _others(mx, x, axes):
 def _prod_vjp(mx, ct, out, x, *, axes, keepdims):
     if not axes or x.size == 0:
         return _sum_vjp(mx, ct, out, x, axes=axes, keepdims=keepdims)
-    return (_spread(mx, ct, x, axes, keepdims) * _others(mx, x, axes),)
+    others = _others(mx, x, axes)
+    if x.dtype == mx.complex64:
+        others = mx.conjugate(others)
+    return (_spread(mx, ct, x, axes, keepdims) * others,)
 
 
 def _prod_jvp(mx, tangents, out, x, *, axes, keepdims):

@@ -51,6 +51,19 @@ def _without_first_zero(mx, x, axis, reverse, inclusive):
     return mx.where(zero, one, x), first, others, seen, seen_by_out
 
 
+def _holomorphic(vjp):
+    """The rule of a holomorphic function, stated for real numbers, with conjugates in and out."""
+
+    def rule(mx, cts, outs, x, **params):
+        if x.dtype != mx.complex64:
+            return vjp(mx, cts, outs, x, **params)
+        (ct,) = vjp(mx, (mx.conjugate(cts[0]),), outs, x, **params)
+        return (mx.conjugate(ct),)
+
+    return rule
+
+
+@_holomorphic
 def _cumprod_vjp(mx, cts, outs, x, *, axis, reverse, inclusive):
     """Before the first zero, sums divided by x; at it, products that leave it out; then 0."""
     whole, first, others, seen, _ = _without_first_zero(mx, x, axis, reverse, inclusive)
@@ -138,6 +151,7 @@ def _less(mx, x, y):
     return mx.where(empty, nothing, x - mx.where(empty, mx.zeros_like(y), y))
 
 
+@_holomorphic
 def _logcumsumexp_vjp(mx, cts, outs, x, *, axis, reverse, inclusive):
     """The sum of ct exp(x - out), positive and negative parts apart, in logarithms: no overflow."""
     back = {"axis": axis, "reverse": not reverse, "inclusive": inclusive}

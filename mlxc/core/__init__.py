@@ -2,20 +2,20 @@
 and arrays get the methods of the same names. Transforms (floor 6) publish theirs here too.
 """
 
-import importlib
-import math
+import importlib as _importlib
+import math as _math
 
 from mlxc._backends import cpu as _cpu  # importing it makes evaluation possible
 from mlxc._graph import array
 from mlxc._graph import bind as _bind
-from mlxc._graph import is_transposed as _is_transposed  # noqa: F401 - for rules of the table
+from mlxc._graph import is_transposed as _is_transposed  # for rules of the table
 from mlxc._graph import replace as _replace
 from mlxc._version import __version__
 
 from ._arguments import normalize_axis as _normalize_axis
 from ._methods import bind_all as _bind_all
 
-pi, e, inf, nan, euler_gamma = math.pi, math.e, math.inf, math.nan, 0.5772156649015329
+pi, e, inf, nan, euler_gamma = _math.pi, _math.e, _math.inf, _math.nan, 0.5772156649015329
 newaxis = None
 
 # Modules whose functions are names of mx itself ...
@@ -30,6 +30,7 @@ _FLAT = (
     "movement",
     "creation",
     "shaping",
+    "arithmetic",
     "indexing",
     "sort",
     "matmul",
@@ -43,7 +44,7 @@ _FLAT = (
 _SPACES = ("fft", "linalg", "random", "fast", "metal", "cuda", "distributed")
 
 for _name in _FLAT + _SPACES:
-    _module = importlib.import_module(f"{__name__}.{_name}")
+    _module = _importlib.import_module(f"{__name__}.{_name}")
     if _name in _FLAT:
         globals().update({name: getattr(_module, name) for name in _module.__all__})
 

@@ -24,6 +24,7 @@ from mlxc.core.printing import printoptions as printoptions
 from mlxc.transforms.attached import custom_function as custom_function
 from mlxc.transforms.exporting import FunctionExporter as FunctionExporter
 
+from . import arithmetic as arithmetic
 from . import attention as attention
 from . import conv as conv
 from . import creation as creation

@@ -12,7 +12,7 @@ class AxisError(ValueError, IndexError):
 
 
 def normalize_axis(op, axis, ndim):
-    """An axis counted from the front; AxisError naming the operation where there is no such axis."""
+    """An axis counted from the front; AxisError, naming the operation, where there is none such."""
     try:
         position = index(axis)
     except TypeError:

@@ -60,11 +60,12 @@ def read_basic(array x not None, key):
             low = low + size if low < 0 else low
             high, step, length = low + 1, 1, 1
         else:
-            low, high, step = part.indices(size)
+            first, last, pace = part.indices(size)
+            low, high, step = first, last, min(max(pace, -size - 1), size + 1)
             if step > 0:
-                length = max(0, (high - low + step - 1) // step)
+                length = (high - low - 1) // step + 1 if high > low else 0
             else:
-                length = max(0, (low - high - step - 1) // -step)
+                length = (low - high - 1) // -step + 1 if high < low else 0
             if length == 0:
                 low, high, step = 0, 0, 1
             shape.append(length)

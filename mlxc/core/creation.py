@@ -227,7 +227,7 @@ def _number(op, value):
 
 def _range_length(start, stop, step):
     if all(isinstance(value, int) for value in (start, stop, step)):
-        return len(range(start, stop, step))
+        return max(0, -((start - stop) // step))  # len(range(...)) stops at 2**63
     steps = (stop - start) / step
     if not math.isfinite(steps):
         raise ValueError(

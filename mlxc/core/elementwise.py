@@ -7,8 +7,7 @@ __all__ = ["where"]
 
 
 def _signature(row):
-    """What help() shows in the first line: elementwise functions take their operands by position.
-    """
+    """What help() shows in the first line: operands are taken by position."""
     names = ["a"] if row.arity == 1 else ["a", "b"]
     return ", ".join(names)
 

@@ -48,9 +48,7 @@ def _check_norm(op, norm):
 def _resolve(op, a, s, axes):
     """The axes in the given order, non-negative, and the sizes asked for (None: as they are)."""
     if a.ndim == 0:
-        raise AxisError(
-            f"[{op}] was given a 0-dimensional array; at least one dimension is needed"
-        )
+        raise AxisError(f"[{op}] was given a 0-dimensional array; at least one dimension is needed")
     if axes is None:
         count = a.ndim if s is None else len(s)
         if count > a.ndim:

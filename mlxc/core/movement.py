@@ -1,5 +1,4 @@
-"""Public functions of the movement family: other arrangements of the same values, without a copy.
-"""
+"""Public functions of the movement family: the same values arranged anew, without a copy."""
 
 from operator import index
 

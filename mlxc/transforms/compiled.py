@@ -1,4 +1,5 @@
-"""compile: run a function's Python once for each kind of arguments, and make its graph again after that."""
+"""compile: run a function's Python once for each kind of arguments, and make its graph again after
+that."""
 
 import functools
 import os
@@ -13,9 +14,12 @@ from .tracing import Tracing, abstract_like, new_handles
 
 __all__ = ["compile", "disable_compile", "enable_compile", "simplify"]
 
-CACHE_LIMIT = 256   # recipes a function: beyond it the oldest goes
+CACHE_LIMIT = 256  # recipes a function: beyond it the oldest goes
 
-_enabled = not any(os.environ.get(name, "0") not in ("", "0") for name in ("MLXC_DISABLE_COMPILE", "MLX_DISABLE_COMPILE"))
+_enabled = not any(
+    os.environ.get(name, "0") not in ("", "0")
+    for name in ("MLXC_DISABLE_COMPILE", "MLX_DISABLE_COMPILE")
+)
 
 
 def disable_compile():
@@ -81,17 +85,18 @@ def _constants(tree):
         hash(tree)
     except TypeError:
         raise ValueError(
-            f"[compile] an argument of type {type(tree).__name__}; arrays, numbers, strings, None, and lists, tuples "
-            f"and dicts of them would be right"
+            f"[compile] an argument of type {type(tree).__name__}; arrays, numbers, strings, None, "
+            "and lists, tuples and dicts of them would be right"
         ) from None
     return type(tree).__name__, tree
 
 
-_PLACE = object()   # marks a found place among what is still to be searched
+_PLACE = object()  # marks a found place among what is still to be searched
 
 
 def _slots(tree):
-    """Where the arrays of nested containers stand, in order: (container, key) pairs; a lone array is its own."""
+    """Where the arrays of nested containers stand, in order: (container, key) pairs; a lone array
+    is its own."""
     if isinstance(tree, array):
         return [(tree, None)]
     found = []
@@ -131,7 +136,8 @@ class _Snapshot:
             if isinstance(node, array):
                 self.saved.append((node, array(node)))
             elif isinstance(node, (dict, list, tuple)):
-                self.saved.append((node, type(node) is not tuple and (dict(node) if isinstance(node, dict) else list(node))))
+                copy = dict(node) if isinstance(node, dict) else list(node)
+                self.saved.append((node, type(node) is not tuple and copy))
                 pending.extend(node.values() if isinstance(node, dict) else node)
 
     def restore(self):
@@ -146,13 +152,17 @@ class _Snapshot:
 
 
 def compile(fun, inputs=None, outputs=None, shapeless=False):
-    """A function that traces ``fun`` once for each kind of arguments and afterwards only makes its graph again.
+    """A function that traces ``fun`` once for each kind of arguments and afterwards only makes its
+    graph again.
 
     Args:
-        fun (callable): Takes and gives arrays or trees of arrays; other arguments are constants of the trace.
+        fun (callable): Takes and gives arrays or trees of arrays; other arguments are constants of
+            the trace.
         inputs (list or dict, optional): Containers of arrays that fun reads besides its arguments.
-        outputs (list or dict, optional): Containers of arrays that fun changes; they are changed likewise.
-        shapeless (bool): Kept for compatibility; new shapes are traced anew, which gives the same values.
+        outputs (list or dict, optional): Containers of arrays that fun changes; they are changed
+            likewise.
+        shapeless (bool): Kept for compatibility; new shapes are traced anew, which gives the same
+            values.
 
     Returns:
         callable: ``fun``, faster from the second call on.
@@ -167,7 +177,9 @@ def compile(fun, inputs=None, outputs=None, shapeless=False):
         array(2, dtype=float32)
     """
     if not callable(fun):
-        raise TypeError(f"[compile] {type(fun).__name__} is not callable; a function would be right")
+        raise TypeError(
+            f"[compile] {type(fun).__name__} is not callable; a function would be right"
+        )
     cache = OrderedDict()
 
     @functools.wraps(fun)

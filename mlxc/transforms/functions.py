@@ -16,19 +16,27 @@ __all__ = ["grad", "jvp", "value_and_grad", "vjp", "vmap"]
 
 def _as_list(op, value, what):
     """Outputs or vectors as a list of arrays."""
-    items = [value] if isinstance(value, array) else list(value) if isinstance(value, (list, tuple)) else None
-    if items is None or not all(isinstance(item, array) for item in items):
-        raise ValueError(f"[{op}] {what} of type {type(value).__name__}; an array or a list of arrays would be right")
-    return items
+    items = [value] if isinstance(value, array) else value
+    sequence = isinstance(items, (list, tuple))
+    if not sequence or not all(isinstance(item, array) for item in items):
+        raise ValueError(
+            f"[{op}] {what} of type {type(value).__name__}; an array or a list of arrays would be "
+            "right"
+        )
+    return list(items)
 
 
 def _check_like(op, what, given, wanted):
     """Vectors must have the shapes of what they go with."""
     if len(given) != len(wanted):
-        raise ValueError(f"[{op}] {len(given)} {what} for {len(wanted)} values; one each would be right")
+        raise ValueError(
+            f"[{op}] {len(given)} {what} for {len(wanted)} values; one each would be right"
+        )
     for k, (g, w) in enumerate(zip(given, wanted)):
         if g.shape != w.shape:
-            raise ValueError(f"[{op}] {what} {k} has shape {g.shape}; shape {w.shape} would be right")
+            raise ValueError(
+                f"[{op}] {what} {k} has shape {g.shape}; shape {w.shape} would be right"
+            )
 
 
 def vjp(fun, primals, cotangents):
@@ -97,7 +105,7 @@ def _positions(op, argnums, argnames):
         numbers = () if names else (0,)
         single = not names
     elif isinstance(argnums, (list, tuple)):
-        numbers = tuple(sorted([index(n) for n in argnums]))   # gradients come in this order
+        numbers = tuple(sorted([index(n) for n in argnums]))  # gradients come in this order
         single = len(numbers) == 1 and not names
     else:
         single, numbers = not names, (index(argnums),)
@@ -107,18 +115,22 @@ def _positions(op, argnums, argnames):
     if any(n < 0 for n in numbers):
         raise ValueError(f"[{op}] argnums {numbers}; positions counted from 0 would be right")
     if not numbers and not names:
-        raise ValueError(f"[{op}] neither argnums nor argnames; at least one argument must be differentiated")
+        raise ValueError(
+            f"[{op}] neither argnums nor argnames; at least one argument must be differentiated"
+        )
     return numbers, names, single
 
 
 def _check_inputs(op, leaves, what):
     if not leaves:
-        raise ValueError(f"[{op}] {what} holds no array; there is nothing to differentiate with respect to")
+        raise ValueError(
+            f"[{op}] {what} holds no array; there is nothing to differentiate with respect to"
+        )
     for x in leaves:
         if not mx.issubdtype(x.dtype, mx.inexact):
             raise ValueError(
-                f"[{op}] {what} has dtype {x.dtype.name.rstrip('_')}; derivatives are defined for floating-point and "
-                f"complex arrays: convert with astype first"
+                f"[{op}] {what} has dtype {x.dtype.name.rstrip('_')}; derivatives are defined for "
+                "floating-point and complex arrays: convert with astype first"
             )
 
 
@@ -127,14 +139,19 @@ def _scalar_value(op, outputs):
     value = outputs[0] if isinstance(outputs, (tuple, list)) and outputs else outputs
     if not isinstance(value, array):
         raise ValueError(
-            f"[{op}] the function gave {type(value).__name__}; an array, or a tuple with an array first, would be right"
+            f"[{op}] the function gave {type(value).__name__}; an array, or a tuple with an array "
+            "first, would be right"
         )
     if value.size != 1 or value.ndim != 0:
         raise ValueError(
-            f"[{op}] the function gave shape {value.shape}; gradients are of scalar functions: reduce to shape () first"
+            f"[{op}] the function gave shape {value.shape}; gradients are of scalar functions: "
+            "reduce to shape () first"
         )
     if not mx.issubdtype(value.dtype, mx.inexact):
-        raise ValueError(f"[{op}] the function gave dtype {value.dtype.name}; a floating-point scalar would be right")
+        raise ValueError(
+            f"[{op}] the function gave dtype {value.dtype.name}; a floating-point scalar would be "
+            "right"
+        )
     return value
 
 
@@ -142,18 +159,20 @@ def value_and_grad(fun, argnums=None, argnames=None):
     """A function that gives what ``fun`` gives, and the gradient of its (first) output.
 
     Args:
-        fun (callable): Gives a scalar array, or a tuple whose first element is one; the rest is passed through.
-        argnums (int or list of int, optional): Positions of the arguments to differentiate with respect to, each an
-            array or a tree of arrays. Default: 0 if there are no argnames.
+        fun (callable): Gives a scalar array, or a tuple whose first element is one; the rest is
+            passed through.
+        argnums (int or list of int, optional): Positions of the arguments to differentiate with
+            respect to, each an array or a tree of arrays. Default: 0 if there are no argnames.
         argnames (str or list of str, optional): Keyword arguments likewise.
 
     Returns:
-        callable: Gives (value, gradients). The gradients have the structure of the argument; a tuple of them for
-        several positions; a tuple (positional gradients or None, dict of named ones) where argnames are given.
+        callable: Gives (value, gradients). The gradients have the structure of the argument; a
+            tuple of them for several positions; a tuple (positional gradients or None, dict of
+            named ones) where argnames are given.
 
     Raises:
-        ValueError: If the output is no scalar, an argument is not of floating point, or an operation between them
-            has no derivative.
+        ValueError: If the output is no scalar, an argument is not of floating point, or an
+            operation between them has no derivative.
 
     Example:
         >>> import mlxc.core as mx
@@ -161,7 +180,9 @@ def value_and_grad(fun, argnums=None, argnames=None):
         (array(5, dtype=float32), array([2, 4], dtype=float32))
     """
     if not callable(fun):
-        raise TypeError(f"[value_and_grad] {type(fun).__name__} is not callable; a function would be right")
+        raise TypeError(
+            f"[value_and_grad] {type(fun).__name__} is not callable; a function would be right"
+        )
     return _differentiated("value_and_grad", fun, argnums, argnames)
 
 
@@ -201,10 +222,15 @@ def _differentiated(op, fun, argnums, argnames):
     @functools.wraps(fun, assigned=("__name__", "__doc__"), updated=())
     def value_and_gradient(*args, **kwargs):
         if numbers and max(numbers) >= len(args):
-            raise ValueError(f"[{op}] argnums {numbers} of {len(args)} positional arguments; fewer than that are there")
+            raise ValueError(
+                f"[{op}] argnums {numbers} of {len(args)} positional arguments; fewer than that "
+                "are there"
+            )
         for name in names:
             if name not in kwargs:
-                raise ValueError(f"[{op}] there is no keyword argument {name!r}; argnames name keyword arguments")
+                raise ValueError(
+                    f"[{op}] there is no keyword argument {name!r}; argnames name keyword arguments"
+                )
         chosen = [args[n] for n in numbers] + [kwargs[name] for name in names]
         leaves, skeleton = trees.flatten(chosen)
         _check_inputs(op, leaves, "what is differentiated with respect to")
@@ -214,7 +240,7 @@ def _differentiated(op, fun, argnums, argnames):
             new_args = list(args)
             for n, value in zip(numbers, traced):
                 new_args[n] = value
-            outputs = fun(*new_args, **{**kwargs, **dict(zip(names, traced[len(numbers):]))})
+            outputs = fun(*new_args, **{**kwargs, **dict(zip(names, traced[len(numbers) :]))})
             value = _scalar_value(op, outputs)
             cotangents = pull_back(mx, [value], inputs, [mx.ones_like(value)])
         gradients = [mx.zeros_like(x) if ct is None else ct for x, ct in zip(leaves, cotangents)]
@@ -226,10 +252,10 @@ def _differentiated(op, fun, argnums, argnames):
 
 def _arranged(result, numbers, names, single):
     """Gradients as value_and_grad documents them."""
-    positional = result[:len(numbers)]
+    positional = result[: len(numbers)]
     if not names:
         return positional[0] if single else tuple(positional)
-    named = dict(zip(names, result[len(numbers):]))
+    named = dict(zip(names, result[len(numbers) :]))
     if not numbers:
         return None, named
     return (positional[0] if len(numbers) == 1 else tuple(positional)), named
@@ -244,7 +270,9 @@ def _axes_beside(op, axes, skeleton):
     same = axes is None or isinstance(axes, int)
     if isinstance(skeleton, dict):
         if not same and (not isinstance(axes, dict) or not set(skeleton) <= set(axes)):
-            raise ValueError(f"[{op}] {axes!r} for keys {list(skeleton)}; an axis for each would be right")
+            raise ValueError(
+                f"[{op}] {axes!r} for keys {list(skeleton)}; an axis for each would be right"
+            )
         pairs = [(axes if same else axes[key], item) for key, item in skeleton.items()]
     elif isinstance(skeleton, (list, tuple)):
         if not same and not isinstance(axes, (list, tuple)):
@@ -260,7 +288,8 @@ def _axes_beside(op, axes, skeleton):
 
 
 def _axes_of(op, axes, value):
-    """An axis (or None) for every array of a value: axes is an integer, None, or a tree like the value."""
+    """An axis (or None) for every array of a value: axes is an integer, None, or a tree like the
+    value."""
     leaves, skeleton = trees.flatten(value)
     if axes is None or isinstance(axes, int):
         return [axes] * len(leaves)
@@ -272,15 +301,16 @@ def vmap(fun, in_axes=0, out_axes=0):
 
     Args:
         fun (callable): Works on one example: arrays or trees of arrays in, the same out.
-        in_axes (int, None, or tree): For each argument the axis to map over; None: the same for all examples.
+        in_axes (int, None, or tree): For each argument the axis to map over; None: the same for all
+            examples.
         out_axes (int, None, or tree): Where the mapped axis stands in the outputs.
 
     Returns:
         callable: ``fun`` over batches.
 
     Raises:
-        ValueError: If no input is mapped, the mapped sizes differ, an axis is out of range, or a value is needed
-            while the function is traced.
+        ValueError: If no input is mapped, the mapped sizes differ, an axis is out of range, or a
+            value is needed while the function is traced.
 
     Example:
         >>> import mlxc.core as mx
@@ -300,7 +330,10 @@ def vmap(fun, in_axes=0, out_axes=0):
         sizes = {x.shape[axis] for axis, x in zip(axes, leaves) if axis is not None}
         if len(sizes) != 1:
             what = f"sizes {sorted(sizes)}" if sizes else "no input"
-            raise ValueError(f"[vmap] {what} to map over; inputs of one size along their mapped axes would be right")
+            raise ValueError(
+                f"[vmap] {what} to map over; inputs of one size along their mapped axes would be "
+                "right"
+            )
         batch = [k for k, axis in enumerate(axes) if axis is not None]
         moved = [mx.moveaxis(leaves[k], axes[k], 0) for k in batch]
         with Tracing():
@@ -313,7 +346,9 @@ def vmap(fun, in_axes=0, out_axes=0):
             results = replay_batched(mx, outputs, inputs, moved)
         placed = _axes_of("vmap", out_axes, trees.unflatten(out_skeleton, outputs))
         size = sizes.pop()
-        return trees.unflatten(out_skeleton, [_placed(r, b, axis, size) for (r, b), axis in zip(results, placed)])
+        return trees.unflatten(
+            out_skeleton, [_placed(r, b, axis, size) for (r, b), axis in zip(results, placed)]
+        )
 
     return mapped
 
@@ -322,7 +357,10 @@ def _placed(result, batched, axis, size):
     """A batched result with its batch where out_axes wants it."""
     if axis is None:
         if batched:
-            raise ValueError("[vmap] out_axes None for an output that differs between examples; an axis would be right")
+            raise ValueError(
+                "[vmap] out_axes None for an output that differs between examples; an axis would "
+                "be right"
+            )
         return result
     if not batched:
         result = mx.broadcast_to(mx.expand_dims(result, 0), (size, *result.shape))

@@ -10,8 +10,8 @@ def flatten(tree):
 
 
 def _visit(node, leaves):
-    """Collect into leaves. A function of its own: a closure that calls itself is garbage that only the
-    collector finds, and it would hold the arrays until then."""
+    """Collect into leaves. A function of its own: a closure that calls itself is garbage that only
+    the collector finds, and it would hold the arrays until then."""
     if isinstance(node, array):
         leaves.append(node)
         return _Leaf(len(leaves) - 1)

@@ -134,8 +134,7 @@ class Lowering:
         return direct
 
     def choose_tile(self, live):
-        """Rows and columns of a tile, so that live registers of float32 fit the first-level cache.
-        """
+        """Rows and columns of a tile, so that live float32 registers fit the first-level cache."""
         room = max(256, FIRST_LEVEL // (4 * max(live, 1)) // 64 * 64)
         if live <= 2:
             room = 8192

@@ -50,7 +50,9 @@ def members(group):
     group = mx.distributed.init() if group is None else group
     if not all(callable(getattr(group, name, None)) for name in ("size", "rank")):
         kind = type(group).__name__
-        raise TypeError(f"[distributed] expected a Group, got {kind}; mx.distributed.init makes one")
+        raise TypeError(
+            f"[distributed] expected a Group, got {kind}; mx.distributed.init makes one"
+        )
     return group
 
 

@@ -273,6 +273,7 @@ class _QuantizedSharded(_Quantized):
     _sharding = None
 
     def _build(self, rows, columns, input_dims, output_dims, bias, settings, group):
+        _checks.positive(type(self).__name__, input_dims=input_dims, output_dims=output_dims)
         scale = math.sqrt(1 / input_dims)
         weight = mx.random.uniform(low=-scale, high=scale, shape=(rows, columns))
         self._store(weight, *settings)
