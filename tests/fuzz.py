@@ -132,7 +132,7 @@ def is_deliberate(error):
 
 def perform(way, function, args, kwargs, mx):
     """Make a call and compute what it gives; what is wrong with the outcome, and its class."""
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE, 1)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
     try:
         if way == "plain":
             result = function(*args, **kwargs)
@@ -189,7 +189,10 @@ def child(seed, first, last, match):
                 continue
             text = f"{number}\n{name} [{way}] {describe(args, mx)} {describe(kwargs, mx)}\n"
             os.pwrite(note, text[:390].ljust(400).encode("utf-8", "replace"), 0)
-            wrong, outcome = perform(way, function, args, kwargs, mx)
+            try:
+                wrong, outcome = perform(way, function, args, kwargs, mx)
+            except TooLong:  # the alarm went off just behind the call
+                wrong, outcome = "", "interrupted"
             outcomes[outcome] += 1
             if wrong:
                 log.write(json.dumps([number, text.split("\n")[1], wrong[:300]]) + "\n")
@@ -223,9 +226,7 @@ class Report:
             seen[kind] += 1
             if seen[kind] == 1:
                 print(f"call {number}: {call[:200]}\n    {wrong}")
-        print(
-            f"{len(self.findings)} findings of {len(seen)} kinds, {len(self.crashes)} crashes"
-        )
+        print(f"{len(self.findings)} findings of {len(seen)} kinds, {len(self.crashes)} crashes")
 
 
 def run_batch(folder, seed, first, last, match):
@@ -263,8 +264,8 @@ def run_batch(folder, seed, first, last, match):
     number, call = (
         (note.read_text(errors="replace").split("\n") + ["", ""])[:2] if note.exists() else ("", "")
     )
-    if not number.strip().isdigit():
-        raise RuntimeError(f"the child did not start:\n{said[-3000:]}")
+    if not number.strip().isdigit() or (code == 1 and "Timeout" not in said):
+        raise RuntimeError(f"the fuzzer failed in call {number}:\n{said[-3000:]}")
     place = re.findall(r'File "([^"]+)", line (\d+) in (\w+)', said)[:3]
     return int(number) + 1, [int(number), call, f"crash (exit {code}): {said[:150]!r} {place}"], {}
 

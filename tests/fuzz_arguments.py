@@ -105,6 +105,11 @@ ARRAY_NAMES = set(
     "scales biases mean cov beta gamma condition predictions labels key sorted_sequence bias "
     "window".split()
 )
+PATHS = (*"fuzz.npy fuzz.npz fuzz.safetensors fuzz.gguf fuzz no/fuzz.npy".split(), "\0")
+STEP_NAMES = set(
+    "stride strides padding dilation pad_width kernel_dilation input_dilation output_padding "
+    "scale_factor shift".split()
+)
 INDEX_NAMES = {"indices", "segments", "lhs_indices", "rhs_indices", "start_indices", "index"}
 SIZE_NAMES = {"shape", "s", "reps", "size", "sizes", "slice_size", "num_samples", "repeats"}
 DIMS_NAMES = {
@@ -379,17 +384,7 @@ class Arguments:
         if name in ("arrays", "arys", "primals", "tangents", "cotangents", "operands"):
             return self.several(self.arraylike)
         if name in ("file", "path", "filename"):
-            return rng.choice(
-                [
-                    "fuzz.npy",
-                    "fuzz.npz",
-                    "fuzz.safetensors",
-                    "fuzz.gguf",
-                    "fuzz",
-                    "no/fuzz.npy",
-                    "\0",
-                ]
-            )
+            return rng.choice(PATHS)
         if name in INDEX_NAMES:
             return self.pick()
         if name == "mask" or name.startswith("mask_"):
@@ -403,18 +398,7 @@ class Arguments:
             ("_dims", "_size", "_channels", "_features", "_embeddings")
         ):
             return self.count()
-        if name in (
-            "stride",
-            "strides",
-            "padding",
-            "dilation",
-            "pad_width",
-            "kernel_dilation",
-            "input_dilation",
-            "output_padding",
-            "scale_factor",
-            "shift",
-        ):
+        if name in STEP_NAMES:
             return self.listed(lambda: rng.choice((0, 1, 1, 2, 3, -1, *INTEGERS)))
         if isinstance(default, bool):
             return self.chance(50)

@@ -112,9 +112,21 @@ def for_layer(make, signature):
     ], {}
 
 
+CONVERSIONS = (
+    *(float, int, complex, bool, len, list, repr, bytes, hash, abs, iter),
+    *(np.array, np.asarray, np.from_dlpack, memoryview, pickle.dumps),
+    lambda x: x.T.mT,
+    lambda x: format(x, ".3f"),
+    lambda x: f"{x}",
+)
+
+
 def special_targets(mx):
     """Operators, conversions, indexing, iteration, files: what is no function with a signature."""
     made = {}
+    for function in CONVERSIONS:
+        name = f"convert.{getattr(function, '__name__', function)}"
+        made[name] = lambda make, f=function: (f, [make.array()], {})
     for name in SPECIALS:
         for prefix in ("", "r", "i"):
             method = getattr(mx.array, f"__{prefix}{name}__", None)
@@ -124,33 +136,6 @@ def special_targets(mx):
                     [make.array(), make.arraylike()],
                     {},
                 )
-    conversions = (
-        float,
-        int,
-        complex,
-        bool,
-        len,
-        list,
-        repr,
-        bytes,
-        hash,
-        np.array,
-        np.asarray,
-        memoryview,
-        pickle.dumps,
-        np.from_dlpack,
-        abs,
-        iter,
-        lambda x: x.T.mT,
-        lambda x: format(x, ".3f"),
-        lambda x: f"{x}",
-    )
-    for function in conversions:
-        made[f"convert.{getattr(function, '__name__', function)}"] = lambda make, f=function: (
-            f,
-            [make.array()],
-            {},
-        )
     made["array"] = lambda make: (
         mx.array,
         [make.arraylike() if make.chance(50) else anything(make.rng, mx)],

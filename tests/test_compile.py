@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import generator, to_np
+from test_table import cases, operands
 
 import mlxc.core as mx
 import mlxc.nn as nn
@@ -12,9 +14,6 @@ import mlxc.optimizers as optim
 from mlxc._graph import node_count
 from mlxc._graph.evaluate import plan_cache_info
 from mlxc._table import load_rows
-
-from support import generator, to_np
-from test_table import cases, operands
 
 ROWS = load_rows()
 POINTWISE = [row for row in ROWS if row.kind == "elementwise"]

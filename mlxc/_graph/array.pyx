@@ -18,7 +18,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.math cimport isfinite
 from libc.string cimport memcpy
 
-from mlxc._graph.bind cimport bind_binary, bind_unary, cast, row_code, transpose
+from mlxc._graph.bind cimport bind_binary, bind_row, bind_unary, cast, row_code, transpose
 from mlxc._graph.dtypes cimport (
     BFLOAT16, BOOL, COMPLEX64, DTYPE_OBJECTS, FLOAT32, INT32, INT64, UINT64, dtype_code, dtype_kind,
     itemsize, load_scalar,
@@ -28,7 +28,9 @@ from mlxc._graph.node cimport (
     ABSTRACT, EVALUATED, MAX_DIMS, Node, is_row_major, leaf_node, live_nodes, scalar_node,
     shape_tuple, tracing,
 )
-from mlxc._graph.values cimport filled, first_leaf, nested_list, node_of_numpy, own_buffer
+from mlxc._graph.values cimport (
+    elements_overlap, filled, first_leaf, nested_list, node_of_numpy, own_buffer,
+)
 from mlxc._memory.buffer cimport Buffer, new_buffer
 
 from mlxc._graph.errors import ConversionError
@@ -52,6 +54,7 @@ cdef int SQUARE = row_code("square")
 cdef int POWER = row_code("power")
 cdef int NEGATIVE = row_code("negative")
 cdef int ABS = row_code("abs")
+cdef int CONCATENATE = row_code("concatenate")
 cdef int EQUAL = row_code("equal")
 cdef int NOT_EQUAL = row_code("not_equal")
 cdef int LESS = row_code("less")
@@ -636,6 +639,9 @@ cdef class array:
                 "view(uint16) bits"
             )
         evaluate_one(node)
+        if elements_overlap(node):   # the handle moves to a copy with a place for each
+            self.node = node = bind_row(CONCATENATE, (node,), (0,))
+            evaluate_one(node)
         own_buffer(node)
         if not flags & PyBUF_STRIDES and not is_row_major(node):
             raise BufferError("[buffer] the array is not dense in row-major order; ask for "

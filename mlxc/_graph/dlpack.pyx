@@ -18,6 +18,7 @@ from mlxc._graph.array cimport array, wrap
 from mlxc._graph.dtypes cimport BFLOAT16, COMPLEX64, dtype_kind, itemsize
 from mlxc._graph.evaluate cimport evaluate_one
 from mlxc._graph.node cimport EVALUATED, MAX_DIMS, Node, new_node
+from mlxc._graph.values cimport elements_overlap
 from mlxc._memory.buffer cimport new_buffer, wrap_buffer
 
 from mlxc._table.dtypes import DTYPES
@@ -138,7 +139,6 @@ def to_capsule(array x not None, bint versioned):
     cdef Versioned* newer = NULL
     cdef Node node
     cdef int64_t* dims
-    cdef int axis
     evaluate_one(x.node)
     node = x.node
     if node.buffer is None:   # a lone value that the node holds itself
@@ -148,9 +148,8 @@ def to_capsule(array x not None, bint versioned):
     if node.buffer.readonly and not versioned:
         raise BufferError("[dlpack] the memory is read-only, which only DLPack 1.0 can say; make "
                           "a copy, or ask for 1.0")
-    for axis in range(node.ndim):
-        if node.strides[axis] == 0 and node.shape[axis] > 1:
-            return None
+    if elements_overlap(node):
+        return None
     dims = <int64_t*>PyMem_Malloc((2 * node.ndim + 1) * sizeof(int64_t))
     if versioned:
         newer = <Versioned*>PyMem_Malloc(sizeof(Versioned))

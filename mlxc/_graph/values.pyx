@@ -89,6 +89,16 @@ cdef void own_buffer(Node node) except *:
         node.data = buffer.data
 
 
+cdef bint elements_overlap(Node node) noexcept:
+    """Whether several elements lie on the same memory, as after a broadcast: readers of raw memory
+    expect one place an element, and writers would change several."""
+    cdef int axis
+    for axis in range(node.ndim):
+        if node.strides[axis] == 0 and node.shape[axis] > 1:
+            return True
+    return False
+
+
 cdef object nested_list(Node node, int axis, const char* data):
     """Values as nested lists; as deep as there are axes."""
     cdef Py_ssize_t k
