@@ -318,3 +318,22 @@ def test_macros_are_found_and_can_be_switched_off():
         texts.append(done.stdout)
     assert texts[0].splitlines()[-1] == texts[1].splitlines()[-1]
     assert "silu_f32_v" in texts[0] and "silu_f32_v" not in texts[1]
+
+
+def test_memory_is_not_taken_over_from_an_operand_that_a_macro_reads_later():
+    # The gradient g is held, and could be written where v lies: but v * 0.9 + g reads v after that.
+    target = np.linspace(2.0, -1.0, 12, dtype=np.float32)
+    w, v = np.linspace(-1.0, 1.0, 12, dtype=np.float32), np.zeros(12, np.float32)
+    ours = [mx.array(w), mx.array(v)]
+    mx.eval(ours)
+    for _ in range(4):
+        g = (ours[0] - mx.array(target)) * 2.0 * 1.5
+        ours[1] = ours[1] * 0.9 + g
+        ours[0] = ours[0] - 0.1 * ours[1]
+        mx.eval(ours, g)
+        expected = (w - target) * 3.0
+        v = v * 0.9 + expected
+        w = w - 0.1 * v
+        np.testing.assert_allclose(to_np(g), expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(to_np(ours[0]), w, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(to_np(ours[1]), v, rtol=1e-5, atol=1e-6)

@@ -428,3 +428,13 @@ def test_vmap_of_the_rows_is_a_loop_whatever_is_batched(name):
             for k in range(2):
                 row = apply(*[s[k] if b else x for b, s, x in zip(batched, stacks, operands)])
                 np.testing.assert_array_equal(evaluated(got[k]), evaluated(row))
+
+
+@pytest.mark.parametrize("stride", [2**63, -(2**63) - 1, 2**100])
+def test_strides_beyond_any_address_reach_one_value(stride):
+    x = mx.arange(4)
+    place = 0 if stride > 0 else 3
+    assert x[::stride].tolist() == [place]
+    x[::stride] = 7
+    assert x[place].item() == 7 and x.tolist().count(7) == 1
+    assert x.at[::stride].add(1)[place].item() == 8

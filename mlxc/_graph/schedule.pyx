@@ -615,16 +615,27 @@ cdef Executable lower(Backend backend, Program program):
     return backend.lower(program)
 
 
+cdef list operands_of(tuple value):
+    """The values that a value reads."""
+    if value[0] == "op":
+        return list(value[3])
+    return [value[3]] if value[0] in ("cast", "reduce") else []
+
+
 cdef list last_uses(Program program):
-    """For each value, the last value that reads it."""
-    last = list(range(len(program.values)))
+    """For each value, the last place where it may be read. A back end may compute a value that only
+    one other reads as part of that other one: its operands are then read that late."""
+    count = len(program.values)
+    readers = [[] for _ in range(count)]
     for k, value in enumerate(program.values):
-        if value[0] == "op":
-            for operand in value[3]:
-                last[operand] = k
-        elif value[0] in ("cast", "reduce"):
-            last[value[3]] = k
-    return last
+        for operand in operands_of(value):
+            readers[operand].append(k)
+    written = {output[0] for output in program.outputs}
+    place = list(range(count))   # where a value may be computed at the latest
+    for k in range(count - 1, -1, -1):
+        if len(readers[k]) == 1 and k not in written:
+            place[k] = place[readers[k][0]]
+    return [max([place[reader] for reader in readers[k]], default=k) for k in range(count)]
 
 
 cdef set keep_donors(Step step, dict last, set held, int position):

@@ -57,13 +57,16 @@ class _Plan(NamedTuple):
 
 
 def _slice_bounds(key, size):
-    """start, stop, stride and the number of elements, with empty slices in one form."""
+    """start, stop, stride and the number of elements; slices of none or one have one form each,
+    for their strides may be beyond any address."""
     try:
         start, stop, stride = key.indices(size)
     except TypeError:
         raise IndexingError(f"[getitem] {key}; slices take integers or None") from None
     length = len(range(start, stop, stride))
-    return (start, stop, stride, length) if length else (0, 0, 1, 0)
+    if length > 1:
+        return start, stop, stride, length
+    return (start, start + 1, 1, 1) if length else (0, 0, 1, 0)
 
 
 def _position(index, axis, size):

@@ -7,9 +7,12 @@ is looked at, so that large arrays print fast.
 """
 
 import operator
+import reprlib
 import threading
 
 import numpy as np
+
+from mlxc._graph import array
 
 __all__ = ["PrintOptions", "get_printoptions", "printoptions", "set_printoptions"]
 
@@ -155,3 +158,17 @@ def _complex(value, spec):
     # The sign is that of a comparison, so that a negative zero or a NaN comes after a plus.
     sign = "" if value.imag < 0 else "+"
     return f"{format(value.real, spec)}{sign}{format(value.imag, spec)}j"
+
+
+def _print_short_forms():
+    """Teach reprlib, which pytest and debuggers print with, about arrays: up to Python 3.12 it
+    takes any class named "array" for array.array."""
+    of_standard_library = reprlib.Repr.repr_array
+
+    def repr_array(self, x, level):
+        return repr(x) if isinstance(x, array) else of_standard_library(self, x, level)
+
+    reprlib.Repr.repr_array = repr_array
+
+
+_print_short_forms()
