@@ -16,7 +16,7 @@ endif
 STAMPS := $(shell dirname $(PY))/../.mlxc
 C_SOURCES = $(wildcard shaders/*.metal shaders/*.h objc/*.m objc/*.h)
 
-.PHONY: build debug test check format bench demo examples docs wheel clean
+.PHONY: build debug test check format fuzz bench demo examples docs wheel clean
 
 build: $(STAMPS)/dev,test
 	$(PY) setup.py -q build_ext --inplace
@@ -36,6 +36,11 @@ format: $(STAMPS)/dev,test
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 	$(if $(C_SOURCES),$(dir $(PY))clang-format -i $(C_SOURCES))
+
+# make fuzz CALLS=100000 SEED=7
+CALLS ?= 20000
+fuzz: build
+	$(PY) -m tests.fuzz --calls $(CALLS) $(if $(SEED),--seed $(SEED))
 
 bench: build $(STAMPS)/bench,mlx
 	$(PY) -m bench $(BENCH)

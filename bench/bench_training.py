@@ -29,6 +29,10 @@ def tokens(rng):
     return [x[:, :-1], x[:, 1:]]
 
 
+def sequences(rng):
+    return [rng.standard_normal((32, 50, 32)).astype(np.float32), classes(rng, 32)]
+
+
 # ---- mlxc and MLX ----
 
 
@@ -74,6 +78,21 @@ def mlx_cnn(mx, x, y):
         nn.Linear(7 * 7 * 32, 10),
     )
     return mlx_step(mx, model, x, y)
+
+
+def mlx_lstm(mx, x, y):
+    nn, _ = package_of(mx)
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = nn.LSTM(32, 128)
+            self.head = nn.Linear(128, 10)
+
+        def __call__(self, x):
+            return self.head(self.lstm(x)[0][:, -1])
+
+    return mlx_step(mx, Model(), x, y)
 
 
 def mlx_transformer(mx, x, y):
@@ -135,6 +154,21 @@ def torch_cnn(torch, x, y):
     return torch_step(torch, model, x.permute(0, 3, 1, 2), y)
 
 
+def torch_lstm(torch, x, y):
+    nn = torch.nn
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = nn.LSTM(32, 128, batch_first=True)
+            self.head = nn.Linear(128, 10)
+
+        def forward(self, x):
+            return self.head(self.lstm(x)[0][:, -1])
+
+    return torch_step(torch, Model(), x, y)
+
+
 def torch_transformer(torch, x, y):
     nn = torch.nn
     layer = nn.TransformerEncoderLayer(128, 4, 512, dropout=0.0, batch_first=True, norm_first=True)
@@ -156,26 +190,31 @@ def torch_transformer(torch, x, y):
 # ---- JAX ----
 
 
-def jax_mlp(np, x, y):
+def jax_entropy(np, logits, y):
+    import jax
+
+    chosen = np.take_along_axis(logits, y[..., None], axis=-1)[..., 0]
+    return np.mean(jax.nn.logsumexp(logits, axis=-1) - chosen)
+
+
+def jax_weights(np, shapes):
+    """Random arrays of given shapes, by name; names that begin with b are zeros."""
+    import jax
+
+    keys = jax.random.split(jax.random.key(0), len(shapes))
+    return {
+        name: np.zeros(shape) if name[0] == "b" else jax.random.normal(key, shape) * 0.05
+        for key, (name, shape) in zip(keys, shapes.items())
+    }
+
+
+def jax_step(np, weights, forward, x, y):
     """Adam written out, compiled with the whole step."""
     import jax
 
-    sizes = (784, 256, 256, 10)
-    keys = jax.random.split(jax.random.key(0), 3)
-    shapes = zip(keys, sizes, sizes[1:])
-    weights = [(jax.random.normal(k, (m, n)) / np.sqrt(m), np.zeros(n)) for k, m, n in shapes]
-
-    def loss(weights):
-        h = x
-        for w, b in weights[:-1]:
-            h = jax.nn.relu(h @ w + b)
-        logits = h @ weights[-1][0] + weights[-1][1]
-        chosen = np.take_along_axis(logits, y[:, None], axis=1)[:, 0]
-        return np.mean(jax.nn.logsumexp(logits, axis=1) - chosen)
-
     @jax.jit
     def train(weights, first, second):
-        gradients = jax.grad(loss)(weights)
+        gradients = jax.grad(lambda w: jax_entropy(np, forward(w, x), y))(weights)
         first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradients)
         second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, gradients)
         weights = jax.tree.map(
@@ -193,6 +232,89 @@ def jax_mlp(np, x, y):
     return step
 
 
+def jax_mlp(np, x, y):
+    import jax
+
+    sizes = (784, 256, 256, 10)
+    shapes = {}
+    for k, (m, n) in enumerate(zip(sizes, sizes[1:])):
+        shapes |= {f"w{k}": (m, n), f"b{k}": (n,)}
+
+    def forward(w, x):
+        for k in range(2):
+            x = jax.nn.relu(x @ w[f"w{k}"] + w[f"b{k}"])
+        return x @ w["w2"] + w["b2"]
+
+    return jax_step(np, jax_weights(np, shapes), forward, x, y)
+
+
+def jax_cnn(np, x, y):
+    import jax
+
+    shapes = {"k0": (3, 3, 1, 16), "b0": (16,), "k1": (3, 3, 16, 32), "b1": (32,)}
+    shapes |= {"w": (7 * 7 * 32, 10), "b": (10,)}
+
+    def forward(w, x):
+        for k in range(2):
+            x = jax.lax.conv_general_dilated(
+                x, w[f"k{k}"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+            x = jax.nn.relu(x + w[f"b{k}"])
+            x = jax.lax.reduce_window(x, -np.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+        return x.reshape(x.shape[0], -1) @ w["w"] + w["b"]
+
+    return jax_step(np, jax_weights(np, shapes), forward, x, y)
+
+
+def jax_lstm(np, x, y):
+    import jax
+
+    shapes = {"wx": (32, 512), "wh": (128, 512), "bias": (512,), "w": (128, 10), "b": (10,)}
+
+    def forward(w, x):
+        def cell(state, inputs):
+            h, c = state
+            i, f, g, o = np.split(inputs + h @ w["wh"], 4, axis=-1)
+            c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * np.tanh(g)
+            h = jax.nn.sigmoid(o) * np.tanh(c)
+            return (h, c), None
+
+        inputs = np.swapaxes(x @ w["wx"] + w["bias"], 0, 1)
+        start = np.zeros((x.shape[0], 128))
+        (h, _), _ = jax.lax.scan(cell, (start, start), inputs)
+        return h @ w["w"] + w["b"]
+
+    return jax_step(np, jax_weights(np, shapes), forward, x, y)
+
+
+def jax_transformer(np, x, y):
+    """Two pre-normalised layers of width 128 with 4 heads."""
+    import jax
+
+    shapes = {"embedding": (10, 128), "head": (128, 10), "b": (10,)}
+    for k in range(2):
+        shapes |= {f"qkv{k}": (128, 384), f"out{k}": (128, 128)}
+        shapes |= {f"up{k}": (128, 512), f"bu{k}": (512,), f"down{k}": (512, 128), f"bd{k}": (128,)}
+
+    def normalized(x):
+        x = x - x.mean(-1, keepdims=True)
+        return x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5)
+
+    def forward(w, x):
+        h = w["embedding"][x]
+        batch, length, _ = h.shape
+        for k in range(2):
+            parts = np.split(normalized(h) @ w[f"qkv{k}"], 3, axis=-1)
+            q, key, v = (p.reshape(batch, length, 4, 32) for p in parts)
+            mixed = jax.nn.dot_product_attention(q, key, v, is_causal=True)
+            h = h + mixed.reshape(batch, length, 128) @ w[f"out{k}"]
+            up = jax.nn.relu(normalized(h) @ w[f"up{k}"] + w[f"bu{k}"])
+            h = h + up @ w[f"down{k}"] + w[f"bd{k}"]
+        return normalized(h) @ w["head"] + w["b"]
+
+    return jax_step(np, jax_weights(np, shapes), forward, x, y)
+
+
 case(
     "training.mlp 784-256-256-10, batch 256",
     digits,
@@ -202,13 +324,29 @@ case(
     torch=torch_mlp,
     jax=jax_mlp,
 )
-case("training.cnn 28x28, batch 64", images, stateful=True, mlx=mlx_cnn, torch=torch_cnn)
+case(
+    "training.cnn 28x28, batch 64",
+    images,
+    stateful=True,
+    mlx=mlx_cnn,
+    torch=torch_cnn,
+    jax=jax_cnn,
+)
+case(
+    "training.lstm 32-128, batch 32x50",
+    sequences,
+    stateful=True,
+    mlx=mlx_lstm,
+    torch=torch_lstm,
+    jax=jax_lstm,
+)
 case(
     "training.transformer 2x128, batch 8x64",
     tokens,
     stateful=True,
     mlx=mlx_transformer,
     torch=torch_transformer,
+    jax=jax_transformer,
 )
 
 test_speed = benchmarks(__name__)

@@ -340,7 +340,7 @@ class Arguments:
                 lambda: ...,
                 lambda: None,
                 lambda: self.array(name="bool_"),
-                lambda: self.array(self.base, "bool_"),
+                lambda: self.array(self.small_base(), "bool_"),
                 lambda: self.array((), "int32"),
                 lambda: [0, 1],
                 lambda: anything(self.rng, self.mx),
