@@ -1,6 +1,5 @@
 # cython: wraparound=True
-"""Evaluation: walk the pending graph, find or make the plan for its structure, run it, hand out the
-results.
+"""Evaluation: walk the pending graph, find or make the plan for its structure, have it run.
 
 * One evaluation at a time, on all cores; the lock is taken without the GIL, so other Python threads
     go on.
@@ -8,8 +7,6 @@ results.
     may be reused) as
   words; plans are cached by those words, compared in full. A repeated step costs the walk and a
   lookup.
-* Nothing is lost on an error: what steps have computed is kept by its nodes, the rest stays
-    pending.
 * Graphs larger than WINDOW are evaluated piece by piece, so that neither planning nor memory grows
     with the graph.
 """
@@ -18,25 +15,22 @@ import os
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
 from cpython.pythread cimport (
     PyThread_acquire_lock, PyThread_allocate_lock, PyThread_get_thread_ident, PyThread_release_lock,
     PyThread_type_lock,
 )
-from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memset
 
-from mlxc._graph.kernel cimport View
 from mlxc._graph.node cimport (
-    ABSTRACT, BUNDLE, EVALUATED, TRACED, Node, detach, is_row_major, next_epoch, tracing,
+    ABSTRACT, BUNDLE, EVALUATED, TRACED, Node, is_row_major, next_epoch, tracing,
 )
-from mlxc._graph.plan cimport Plan, Step, Stored
+from mlxc._graph.plan cimport Plan
 from mlxc._graph.program cimport Backend
+from mlxc._graph.run cimport run_plan
 from mlxc._graph.schedule cimport make_plan
-from mlxc._memory.buffer cimport Buffer, new_buffer
-from mlxc._threads.pool cimport begin_work, hold_signals, raise_if_interrupted
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject*)
@@ -46,8 +40,6 @@ cdef enum:
     WINDOW = 8192            # nodes planned together
     MAX_PLANS = 4096         # cached
     RECENT_PLANS = 1024      # found without a dictionary; a power of two
-    QUICK = 200000           # element operations below which the GIL is not released
-    SIGNAL_WORK = 2000000    # element operations between looks for Ctrl-C
     LOCK_WAIT = 50000        # microseconds between such looks while another thread evaluates
 
 cdef Backend BACKEND = None
@@ -307,237 +299,6 @@ cdef Plan find_plan(Pointers* window, list params):
     return plan
 
 
-cdef struct Memory:          # slots of one run
-    char** data
-    PyObject** buffers       # strong; NULL where a slot has none (yet, or any more)
-
-
-cdef int give(Step step, Memory* memory) except -1:
-    """Memory for a step's outputs: donated where the plan says so."""
-    cdef int k, slot
-    cdef Buffer buffer
-    for k in range(step.nout):
-        if step.donors[k] < 0:
-            slot = step.out_slots[k]
-            buffer = new_buffer(step.out_bytes[k])
-            Py_INCREF(buffer)
-            memory.buffers[slot] = <PyObject*>buffer
-            memory.data[slot] = buffer.data
-    for k in range(step.nout):
-        if step.donors[k] >= 0:
-            slot = step.out_slots[k]
-            memory.buffers[slot] = memory.buffers[step.donors[k]]
-            memory.data[slot] = memory.data[step.donors[k]]
-            memory.buffers[step.donors[k]] = NULL
-    return 0
-
-
-cdef void take_back(Step step, Memory* memory) noexcept:
-    """Undo `give` for a step that did not run."""
-    cdef int k, slot
-    for k in range(step.nout):
-        slot = step.out_slots[k]
-        if step.donors[k] >= 0:
-            if memory.buffers[slot] != NULL:
-                memory.buffers[step.donors[k]] = memory.buffers[slot]
-        elif memory.buffers[slot] != NULL:
-            Py_DECREF(<object>memory.buffers[slot])
-        memory.buffers[slot] = NULL
-
-
-cdef int run_step(Step step, Memory* memory, bint quick) except -1:
-    """Run a step; if a signal handler raised meanwhile, its exception, whatever the step gave. A
-    step that writes over what it reads runs to its end: half of it could not be undone."""
-    cdef bint overwrites = False
-    cdef int k
-    if quick and step.program is not None:   # over before anybody could want to stop it
-        return launch(step, memory, quick)
-    for k in range(step.nout):
-        overwrites = overwrites or step.donors[k] >= 0
-    if overwrites:
-        hold_signals(True)
-        try:
-            return launch(step, memory, quick)
-        finally:
-            hold_signals(False)
-    begin_work()
-    try:
-        launch(step, memory, quick)
-    except Exception:
-        raise_if_interrupted()
-        raise
-    return raise_if_interrupted()
-
-
-cdef int launch(Step step, Memory* memory, bint quick) except -1:
-    cdef int failed, k
-    if step.program is not None:
-        if quick:
-            failed = step.program.run(memory.data)
-        else:
-            with nogil:
-                failed = step.program.run(memory.data)
-        if failed:
-            raise MemoryError("[eval] no memory for a program's scratch")
-        return 0
-    for k in range(step.nin + step.nout):
-        step.views[k].data = memory.data[step.view_slots[k]] + step.view_offsets[k]
-    if step.launcher.compiled != NULL:
-        step.launcher.compiled(step.views, step.nin, step.views + step.nin, step.nout, step.params)
-    else:
-        ins = [numpy_view(&step.views[k]) for k in range(step.nin)]
-        outs = [numpy_view(&step.views[step.nin + k]) for k in range(step.nout)]
-        step.launcher.python(outs, ins, step.params)
-    return 0
-
-
-cdef object numpy_view(View* view):
-    """The operand as a NumPy array over the same memory; bfloat16 as its bits."""
-    import numpy
-    cdef Py_ssize_t low = 0, high = view.itemsize
-    cdef int axis
-    shape = []
-    strides = []
-    for axis in range(view.ndim):
-        shape.append(view.shape[axis])
-        strides.append(view.strides[axis])
-        if view.strides[axis] < 0:
-            low += (view.shape[axis] - 1) * view.strides[axis]
-        else:
-            high += (view.shape[axis] - 1) * view.strides[axis]
-    if view.size == 0:
-        return numpy.empty(shape, numpy_dtype(view.dtype))
-    raw = <char[:high - low]>(view.data + low)
-    return numpy.ndarray(shape, numpy_dtype(view.dtype), numpy.asarray(raw), -low, strides)
-
-
-cdef list NUMPY_DTYPES = []
-
-
-cdef object numpy_dtype(int dtype):
-    import numpy
-    from mlxc._table.dtypes import DTYPES
-    if not NUMPY_DTYPES:
-        for fact in DTYPES:
-            name = {"bool_": "bool", "bfloat16": "uint16"}.get(fact.name, fact.name)
-            NUMPY_DTYPES.append(numpy.dtype(name))
-    return NUMPY_DTYPES[dtype]
-
-
-cdef void settle(Node node, PyObject* buffer, char* data, tuple strides) noexcept:
-    """Give a node its data and let go of its inputs, unless a transform still follows them."""
-    cdef int axis
-    node.buffer = <Buffer>buffer if buffer != NULL else None
-    node.data = data
-    for axis in range(node.ndim):
-        node.strides[axis] = strides[axis]
-    node.flags |= EVALUATED
-    if not (node.flags & TRACED and tracing()):
-        node.flags &= ~TRACED
-        detach(node)
-
-
-cdef int keep_stored(Plan plan, Pointers* window, Memory* memory) except -1:
-    """Hand out the results. Scalars that live in a leaf itself are copied to a buffer of their own.
-    """
-    cdef Stored entry
-    cdef Buffer buffer
-    for entry in plan.stored:
-        if memory.buffers[entry.slot] == NULL:   # a view of a scalar leaf
-            buffer = new_buffer(8)
-            (<uint64_t*>buffer.data)[0] = (<uint64_t*>memory.data[entry.slot])[0]
-            Py_INCREF(buffer)
-            memory.buffers[entry.slot] = <PyObject*>buffer
-            memory.data[entry.slot] = buffer.data
-        settle(<Node>window.items[entry.index], memory.buffers[entry.slot],
-               memory.data[entry.slot] + entry.offset, entry.strides)
-    return 0
-
-
-cdef int keep_computed(Plan plan, Pointers* window, Memory* memory, int done) except -1:
-    """After an error: every value that steps have computed and that is still in memory stays with
-    its node."""
-    cdef int k
-    computed = set()
-    for step in (<list>plan.steps)[:done]:
-        for k in range((<Step>step).nout):
-            computed.add((<Step>step).out_slots[k])
-    for index, (slot, offset, _, strides) in plan.made:
-        if slot in computed and memory.buffers[<int>slot] != NULL:
-            settle(<Node>window.items[<Py_ssize_t>index], memory.buffers[<int>slot],
-                   memory.data[<int>slot] + <Py_ssize_t>offset, strides)
-    return 0
-
-
-cdef int run_steps(Plan plan, Memory* memory, int* done) except -1:
-    cdef bint quick = plan.work < QUICK
-    cdef double unseen = 0
-    cdef Step step
-    cdef int k
-    for step in plan.steps:
-        try:
-            give(step, memory)
-            run_step(step, memory, quick)
-        except BaseException:
-            take_back(step, memory)
-            raise
-        done[0] += 1
-        for k in range(step.ndead):
-            if memory.buffers[step.dead[k]] != NULL:
-                Py_DECREF(<object>memory.buffers[step.dead[k]])
-                memory.buffers[step.dead[k]] = NULL
-        unseen += step.work
-        if unseen > SIGNAL_WORK:
-            unseen = 0
-            PyErr_CheckSignals()
-    return 0
-
-
-cdef int run_plan(Plan plan, Pointers* window) except -1:
-    """Run the steps over the window's leaves and give the stored nodes their data."""
-    cdef Memory memory
-    cdef void* few[128]
-    cdef void** block = few
-    cdef Py_ssize_t k
-    cdef int slot = 0, done = 0
-    cdef Node node
-    cdef Stored entry
-    if 2 * plan.nslots > 128:
-        block = <void**>PyMem_Malloc(2 * plan.nslots * sizeof(void*))
-        if block == NULL:
-            raise MemoryError()
-    memory.data = <char**>block
-    memory.buffers = <PyObject**>(block + plan.nslots)
-    memset(memory.buffers, 0, plan.nslots * sizeof(void*))
-    for k in range(window.count):
-        node = <Node>window.items[k]
-        if node.flags & EVALUATED:
-            memory.data[slot] = node.data
-            if node.buffer is not None:
-                memory.buffers[slot] = <PyObject*>node.buffer
-                Py_INCREF(node.buffer)
-            slot += 1
-    for entry in plan.stored:      # another thread may drop them while we compute
-        Py_INCREF(<Node>window.items[entry.index])
-    held = plan.stored
-    try:
-        try:
-            run_steps(plan, &memory, &done)
-        except BaseException:
-            keep_computed(plan, window, &memory, done)
-            raise
-        keep_stored(plan, window, &memory)
-    finally:
-        for entry in held:
-            Py_DECREF(<Node>window.items[entry.index])
-        for k in range(plan.nslots):
-            if memory.buffers[k] != NULL:
-                Py_DECREF(<object>memory.buffers[k])
-        if block != few:
-            PyMem_Free(block)
-    return 0
-
-
 cdef struct Walk:            # what one evaluation needs to go along the graph
     Pointers order
     Pointers stack
@@ -582,7 +343,7 @@ cdef int walk_along(list roots, Walk* walk) except -1:
         walk.window.count = 0
         params = []
         survey(&walk.order, low, high, &walk.window, params)
-        run_plan(find_plan(&walk.window, params), &walk.window)
+        run_plan(find_plan(&walk.window, params), walk.window.items)
         low = high
     return 0
 

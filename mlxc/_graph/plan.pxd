@@ -34,6 +34,7 @@ cdef class Plan:
     cdef list made
     cdef readonly int nslots
     cdef readonly int nleaves
+    cdef readonly Py_ssize_t nwindow   # nodes of the walk, leaves included
     cdef readonly double work
     cdef bytes words               # the key it was made for
     cdef unsigned long long hashed

@@ -2,7 +2,7 @@
 """Plans: the steps that evaluate a graph of a given structure, and their memory.
 
 A plan names memory by slots: first the leaves in the order the walk met them, then what steps
-produce. Running it is ``_graph.evaluate``'s work; making it, ``_graph.schedule``'s.
+produce. Running it is ``_graph.run``'s work; making it, ``_graph.schedule``'s.
 """
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free

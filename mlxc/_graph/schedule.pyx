@@ -660,6 +660,7 @@ cdef Plan make_plan(list nodes, set stored, set donatable, Backend backend):
     planner.settle()
     plan.steps = planner.steps
     plan.nslots = planner.nslots
+    plan.nwindow = len(nodes)
     plan.nleaves = sum([1 for kind in planner.kinds if kind == LEAF])
     plan.stored = []
     for k in sorted(stored):

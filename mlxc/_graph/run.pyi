@@ -1,0 +1,1 @@
+"""Types of mlxc._graph.run, written by docs/stubs.py."""
