@@ -16,7 +16,8 @@ endif
 STAMPS := $(shell dirname $(PY))/../.mlxc
 C_SOURCES = $(wildcard shaders/*.metal shaders/*.h objc/*.m objc/*.h)
 
-.PHONY: build debug test check format fuzz bench demo examples docs wheel clean
+.PHONY: build debug test check format fuzz asan ubsan tsan soak test-arm64 accuracy \
+	bench demo examples docs wheel clean
 
 build: $(STAMPS)/dev,test
 	$(PY) setup.py -q build_ext --inplace
@@ -37,10 +38,31 @@ format: $(STAMPS)/dev,test
 	$(PY) -m ruff format .
 	$(if $(C_SOURCES),$(dir $(PY))clang-format -i $(C_SOURCES))
 
-# make fuzz CALLS=100000 SEED=7
-CALLS ?= 20000
+# make fuzz CALLS=100000 FILES=60000 SEED=7
+CALLS ?= 1000000
+FILES ?= 300000
 fuzz: build
 	$(PY) -m tests.fuzz --calls $(CALLS) $(if $(SEED),--seed $(SEED))
+	$(PY) -m tests.fuzz_files --files $(FILES) $(if $(SEED),--seed $(SEED))
+
+# The tests on builds with gcc's sanitisers, which stand in build/sanitize.
+SANITIZER_asan = address
+SANITIZER_ubsan = undefined
+SANITIZER_tsan = thread
+asan ubsan tsan: $(STAMPS)/dev,test
+	$(PY) -m tests.sanitize $(SANITIZER_$@)
+
+# make soak MINUTES=5 SEED=7
+MINUTES ?= 20
+soak: build
+	$(PY) -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+# Kernels for 64-bit ARM under an emulator: gcc-aarch64-linux-gnu and qemu-user-static are needed.
+test-arm64: $(STAMPS)/dev,test
+	$(PY) -m tests.arm64
+
+accuracy: build
+	PYTHONPATH=. $(PY) docs/accuracy.py
 
 bench: build $(STAMPS)/bench,mlx
 	$(PY) -m bench $(BENCH)
@@ -65,7 +87,10 @@ clean:
 $(PY):
 	$(PYTHON) -m venv $(VENV)
 
-# Installs the project in place with these extras: a first build.
+# Installs the project in place with these extras. What builds it is installed first, so that this
+# build is the one that later ones go on with.
 $(STAMPS)/%: pyproject.toml | $(PY)
-	$(PY) -m pip install -q -e ".[$*]"
+	sed -n 's/^requires = \[\(.*\)\]/\1/p' pyproject.toml | sed 's/", "/" "/g' \
+		| xargs $(PY) -m pip install -q
+	$(PY) -m pip install -q --no-build-isolation -e ".[$*]"
 	mkdir -p $(STAMPS) && touch $@

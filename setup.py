@@ -7,7 +7,9 @@ ordinary module. Generated sources go to `build/` and are rewritten only when th
 builds are incremental.
 
 Environment: MLXC_BUILD_ISA=v4 (or v3,v4) builds only those; MLXC_DEBUG_BUILD=1 checks bounds and
-keeps debug information; MLXC_STRICT=1 makes warnings errors; MLXC_BUILD_JOBS limits the processes.
+keeps debug information; MLXC_STRICT=1 makes warnings errors; MLXC_BUILD_JOBS limits the processes;
+MLXC_SANITIZE=address,undefined (or thread) builds with those sanitisers: see tests/sanitize;
+MLXC_BUILD_MACHINE=aarch64 builds for another machine than this one: see tests/arm64.
 """
 
 import importlib
@@ -54,9 +56,17 @@ QUIET_FLAGS = [
 DEBUG = os.environ.get("MLXC_DEBUG_BUILD", "0") not in ("", "0")
 STRICT = os.environ.get("MLXC_STRICT", "0") not in ("", "0")
 JOBS = int(os.environ.get("MLXC_BUILD_JOBS") or os.cpu_count() or 1)
+SANITIZERS = os.environ.get("MLXC_SANITIZE", "").replace(",", " ").split()
 COMMON_FLAGS = ["-Wall", "-Wextra", *QUIET_FLAGS, "-g" if DEBUG else "-g0"]
 if STRICT:
     COMMON_FLAGS.append("-Werror")
+# Beyond gcc's own choice: a float beyond the integers is undefined in C, and differs by machine.
+SANITIZE_LINK = [f"-fsanitize={name}" for name in SANITIZERS]
+SANITIZE_FLAGS = [*SANITIZE_LINK, "-O1", "-g1", "-fno-omit-frame-pointer"] if SANITIZERS else []
+if "address" in SANITIZERS:
+    SANITIZE_FLAGS += ["-fsanitize-recover=address"]  # a report does not end the process
+if "undefined" in SANITIZERS:
+    SANITIZE_FLAGS += ["-fsanitize=float-cast-overflow"]
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": DEBUG,
@@ -72,7 +82,7 @@ KERNEL_DIRECTIVES = {"wraparound": False}
 
 def target_isas():
     """The instruction sets to build for: those of the machine, or the chosen ones of them."""
-    machine = platform.machine().lower()
+    machine = os.environ.get("MLXC_BUILD_MACHINE") or platform.machine().lower()
     for flag in shlex.split(os.environ.get("ARCHFLAGS", "")):  # how macOS says what to build for
         machine = flag.lower() if flag in ISAS_OF_MACHINE else machine
     if machine not in ISAS_OF_MACHINE:
@@ -128,27 +138,42 @@ def kernel_sources(isas):
 
 def extension(name, path, flags, directives=()):
     source = path.read_text()
-    include = []
+    include = ["."]  # headers are named from the project's folder
     if "cimport numpy" in source or "from numpy cimport" in source:
         import numpy
 
-        include = [numpy.get_include()]
-    macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")] if include else []
+        include.append(numpy.get_include())
+    macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")] if len(include) > 1 else []
     module = Extension(
         name,
         [str(path)],
         include_dirs=include,
         define_macros=macros,
-        extra_compile_args=[*flags, *COMMON_FLAGS],
+        extra_compile_args=[*flags, *COMMON_FLAGS, *SANITIZE_FLAGS],
+        extra_link_args=SANITIZE_LINK,
     )
     module.cython_directives = dict(directives)
+    return module
+
+
+def add_metal(module):
+    """Link the Metal shim into its binding; where there is no Metal, what says so."""
+    module.depends += ["objc/mlxc_metal.h", "mlxc/_metal/library.h"]
+    if sys.platform == "darwin":
+        module.sources.append("objc/mlxc_metal.m")
+        module.extra_compile_args += ["-fno-objc-arc", "-fblocks"]
+        module.extra_link_args += ["-framework", "Metal", "-framework", "Foundation"]
+    else:
+        module.sources.append("objc/no_metal.c")
+        module.libraries.append("dl")
     return module
 
 
 def extensions():
     for path in sorted(Path("mlxc").rglob("*.pyx")):
         if path.parent != Path("mlxc/_kernels"):
-            yield extension(".".join(path.with_suffix("").parts), path, MODULE_FLAGS)
+            module = extension(".".join(path.with_suffix("").parts), path, MODULE_FLAGS)
+            yield add_metal(module) if module.name == "mlxc._metal.shim" else module
     for isa, name, path in kernel_sources(target_isas()):
         flags = [*KERNEL_FLAGS, *ISA_FLAGS[isa]]
         yield extension(f"mlxc._kernels.{isa}.{name}", path, flags, KERNEL_DIRECTIVES)
@@ -181,6 +206,7 @@ def flags_changed():
     """Whether the last build in this folder had other flags; remembers the present ones."""
     stamp = Path("build/flags.txt")
     flags = (Cython.__version__, DEBUG, DIRECTIVES, MODULE_FLAGS, KERNEL_FLAGS, ISA_FLAGS)
+    flags += tuple(SANITIZERS)
     changed = stamp.exists() and stamp.read_text() != repr(flags)
     write_if_changed(stamp, repr(flags))
     return changed

@@ -11,6 +11,7 @@ from pathlib import Path
 
 MODULES = (
     "mlxc.core",
+    "mlxc.core.debug",
     "mlxc.core.fast",
     "mlxc.core.fft",
     "mlxc.core.linalg",

@@ -299,7 +299,7 @@ def finished(title, body):
 
 def defined_in(module, path):
     """(name, thing) of what a compiled module defines itself, by name."""
-    assigned = set(re.findall(r"^([A-Za-z]\w*)(?:: [^=]+)? = ", path.read_text(), re.MULTILINE))
+    assigned = set(re.findall(r"^([A-Za-z]\w*)(?:: [^=\n]+)? = ", path.read_text(), re.MULTILINE))
     for name, thing in sorted(vars(module).items()):
         if name.startswith("_"):
             continue

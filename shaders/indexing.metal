@@ -51,8 +51,8 @@ inline long index_at(const device uchar *indices, long at, device atomic_uint *f
 kernel void
 index_positions(const device uchar *index [[buffer(0)]], device long *positions [[buffer(1)]],
                 constant const Selection &p [[buffer(2)]], constant const uint *sizes [[buffer(3)]],
-                constant const long *strides [[buffer(4)]], device atomic_uint *faults [[buffer(5)]],
-uint i [[thread_position_in_grid]]) {
+                constant const long *strides [[buffer(4)]],
+                device atomic_uint *faults [[buffer(5)]], uint i [[thread_position_in_grid]]) {
     long at = strided_offset(i, p.index_axes, sizes, strides);
     long v = index_at(index, at, faults, p) * p.step;
     positions[i] = FIRST ? v : positions[i] + v;
@@ -64,7 +64,7 @@ kernel void index_keys(const device uchar *index [[buffer(0)]], device uint *key
                        constant const uint *sizes [[buffer(3)]],
                        constant const long *strides [[buffer(4)]],
                        device atomic_uint *faults [[buffer(5)]],
-uint i [[thread_position_in_grid]]) {
+                       uint i [[thread_position_in_grid]]) {
     long at = strided_offset(i, p.index_axes, sizes, strides);
     uint before = FIRST ? 0u : keys[i];
     keys[i] = before * uint(p.size) + uint(index_at(index, at, faults, p));
@@ -77,7 +77,7 @@ kernel void along_keys(const device uchar *index [[buffer(0)]], device uint *key
                        constant const uint *sizes [[buffer(3)]],
                        constant const long *strides [[buffer(4)]],
                        device atomic_uint *faults [[buffer(5)]],
-uint i [[thread_position_in_grid]]) {
+                       uint i [[thread_position_in_grid]]) {
     long at = strided_offset(i, p.index_axes, sizes, strides);
     uint v = uint(index_at(index, at, faults, p));
     uint line = i / uint(p.tail), inner = i - line * uint(p.tail);
@@ -89,13 +89,12 @@ uint i [[thread_position_in_grid]]) {
 
 /* The grid is (trailing positions, leads x indices), or FLAT (indices x trailing, leads). */
 template <typename T>
-[[kernel]] void gather(const device T *x [[buffer(0)]], const device uchar *index [[buffer(1)]],
-                       const device long *positions [[buffer(2)]], device T *out [[buffer(3)]],
-                       constant const Selection &p [[buffer(4)]],
-                       constant const uint *sizes [[buffer(5)]],
-                       constant const long *strides [[buffer(6)]],
-                       device atomic_uint *faults [[buffer(7)]],
-uint3 at [[thread_position_in_grid]], uint3 grid [[threads_per_grid]]) {
+[[kernel]] void
+gather(const device T *x [[buffer(0)]], const device uchar *index [[buffer(1)]],
+       const device long *positions [[buffer(2)]], device T *out [[buffer(3)]],
+       constant const Selection &p [[buffer(4)]], constant const uint *sizes [[buffer(5)]],
+       constant const long *strides [[buffer(6)]], device atomic_uint *faults [[buffer(7)]],
+       uint3 at [[thread_position_in_grid]], uint3 grid [[threads_per_grid]]) {
     ulong row = row_of(at, grid);
     if (row >= (FLAT ? p.leads : p.leads * p.indices))
         return;
@@ -128,7 +127,7 @@ template <typename T>
                            constant const long *strides [[buffer(5)]],
                            constant const long *index_strides [[buffer(6)]],
                            device atomic_uint *faults [[buffer(7)]],
-uint3 at [[thread_position_in_grid]], uint3 grid [[threads_per_grid]]) {
+                           uint3 at [[thread_position_in_grid]], uint3 grid [[threads_per_grid]]) {
     ulong row = row_of(at, grid);
     if (row >= p.leads)
         return;

@@ -27,6 +27,7 @@ import tempfile
 import time
 import traceback
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ from .fuzz_targets import CLEAR, leaves, targets
 MEMORY = 4 << 30  # bytes of address space beyond what the child starts with
 PATIENCE = 3  # seconds until a call is interrupted
 HANG = 25  # seconds until a call that ignored that counts as hanging
+BATCH = 5000  # calls that a child makes
 # What Python and NumPy say themselves of arguments that are converted.
 PYTHONS_OWN = re.compile(
     r"argument|positional|keyword|expected \d|unpack|iterable|not callable|operand type"
@@ -270,24 +272,33 @@ def run_batch(folder, seed, first, last, match):
     return int(number) + 1, [int(number), call, f"crash (exit {code}): {said[:150]!r} {place}"], {}
 
 
-def run(calls, seed, match="", first=0, batch=5000, show=False):
-    """Make calls; a Report."""
+def run_batches(seed, first, last, match):
+    """Make calls first to last, in as many children as it takes; a Report."""
     report = Report()
     with tempfile.TemporaryDirectory() as folder:
-        number, last = first, first + calls
-        while number < last:
-            following, crash, outcomes = run_batch(
-                folder, seed, number, min(number + batch, last), match
-            )
+        while first < last:
+            first, crash, outcomes = run_batch(folder, seed, first, last, match)
             report.outcomes.update(outcomes)
             if crash:
                 report.findings.append(crash)
-                if show:
-                    print("CRASH", crash, flush=True)
-            number = following
+                print("CRASH", crash, flush=True)
         log = Path(folder, "outcomes")
         if log.exists():
             report.findings += [json.loads(line) for line in log.read_text().splitlines()]
+    return report
+
+
+def run(calls, seed, match="", jobs=1):
+    """Make calls, in so many processes at a time; a Report."""
+    report = Report()
+    with ThreadPoolExecutor(jobs) as threads:
+        parts = [
+            threads.submit(run_batches, seed, first, min(first + BATCH, calls), match)
+            for first in range(0, calls, BATCH)
+        ]
+        for part in parts:
+            report.outcomes.update(part.result().outcomes)
+            report.findings += part.result().findings
     return report
 
 
@@ -295,6 +306,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--calls", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
     parser.add_argument("--match", default="", help="only targets with this in their names")
     parser.add_argument("--only", type=int, help="repeat this call, in this process")
     parser.add_argument("--batch", type=int, nargs=2, help=argparse.SUPPRESS)
@@ -312,7 +324,7 @@ def main():
         print(perform(way, function, args, kwargs, mx))
         return 0
     print(f"seed {options.seed}", flush=True)
-    report = run(options.calls, options.seed, options.match, show=True)
+    report = run(options.calls, options.seed, options.match, options.jobs)
     report.show()
     return min(len(report.findings), 100)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import mlxc.core as mx
+from mlxc._threads import pool
 
 RNG = np.random.default_rng(11)
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12, "float16": 5e-3, "bfloat16": 4e-2}
@@ -31,6 +32,13 @@ CASES = [
     ((0, 5, 2), (4, 2, 2), {}),
     ((1, 4, 4, 4, 3), (5, 2, 2, 2, 3), dict(low=1, high=1)),
     ((1, 4, 5, 6, 4), (8, 2, 2, 2, 2), dict(groups=2, low=-1)),
+    ((2, 7, 7, 5), (3, 2, 2, 5), dict(input_dilation=3)),  # output positions that no tap reaches
+    ((1, 6, 5, 6), (4, 3, 3, 6), dict(input_dilation=4, kernel_dilation=2, stride=6, low=3)),
+    ((2, 11, 12, 12), (18, 3, 3, 2), dict(groups=6, low=1, high=2, input_dilation=2)),
+    ((2, 9, 1, 16), (20, 3, 1, 16), dict(low=0, high=0)),  # lines of one pixel
+    ((2, 3, 1200, 2), (3, 2, 5, 2), dict(stride=2, low=2, high=1)),  # lines in several blocks
+    ((1, 6, 7, 1024), (17, 2, 2, 1024), dict(low=1)),  # pixels that would meet in the cache
+    ((40, 6, 6, 24), (40, 3, 3, 24), dict(low=1, high=1)),  # a gradient in many parts
 ]
 
 
@@ -140,6 +148,30 @@ def test_operands_of_any_strides_are_convolved():
     channels_last, weights = mx.transpose(x, (1, 2, 3, 0)), mx.swapaxes(w, 0, 1)
     expected = reference(exact(channels_last), exact(weights), **PLAIN)
     assert np.allclose(exact(mx.conv2d(channels_last, weights)), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("image, weights, settings", CASES)
+def test_results_do_not_depend_on_the_number_of_threads(image, weights, settings, dtype):
+    settings = PLAIN | settings
+    x, w = numbers(*image, dtype=dtype), numbers(*weights, dtype=dtype)
+    ct, results = numbers(*general(x, w, **settings).shape, dtype=dtype), []
+    before = pool.get_num_threads()
+    try:
+        for count in (1, 2, 7):
+            pool.set_num_threads(count)
+            y, (dx, dw) = mx.vjp(lambda x, w: general(x, w, **settings), [x, w], [ct])
+            results.append([exact(value) for value in (y[0], dx, dw)])
+    finally:
+        pool.set_num_threads(before)
+    for others in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(results[0], others))
+
+
+def test_nothing_is_multiplied_by_the_zeros_of_a_dilated_input():
+    x, w = mx.ones((1, 4, 4, 3)), mx.full((2, 4, 4, 3), float("inf"))
+    y = mx.conv_general(x, w, input_dilation=2)  # 0 * inf would be NaN
+    assert (np.array(y) == np.inf).all()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from support import generator, to_np
 
 import mlxc.core as mx
+from mlxc._threads.pool import set_num_threads
 
 TRANSFORMS = ("fft", "ifft", "rfft", "irfft")
 
@@ -36,6 +37,59 @@ def test_a_transform_along_one_axis_equals_numpy(name, axis, n, norm):
     x = fitting(name, 5, 7)
     got = getattr(mx.fft, name)(mx.array(x), n=n, axis=axis, norm=norm)
     assert_near(got, getattr(np.fft, name)(x, n=n, axis=axis, norm=norm))
+
+
+LENGTHS = (2, 3, 5, 6, 7, 8, 9, 12, 15, 16, 20, 27, 32, 45, 60, 64, 100, 128, 240, 486, 1000, 1024)
+
+
+@pytest.mark.parametrize("n", LENGTHS)
+@pytest.mark.parametrize("count", [4, 16, 19])
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_many_lines_of_every_kind_of_length_equal_numpy(name, count, n):
+    x = fitting(name, count, n // 2 + 1 if name == "irfft" else n)
+    expected = getattr(np.fft, name)(x.astype(complex if x.dtype.kind == "c" else float), n=n)
+    scale = np.abs(expected).max()
+    assert_near(getattr(mx.fft, name)(mx.array(x), n=n) / scale, expected / scale, 4e-7)
+    columns = getattr(mx.fft, name)(mx.array(np.ascontiguousarray(x.T)), n=n, axis=0)
+    assert_near(columns.T / scale, expected / scale, 4e-7)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_lines_of_any_strides_are_transformed(name):
+    x = fitting(name, 6, 34, 10)
+    pieces = x[::-1, 1:, ::2], np.broadcast_to(x[:1, :, 1:9], (5, 34, 8)), x.transpose(2, 0, 1)
+    views = mx.array(x)[::-1, 1:, ::2], mx.broadcast_to(mx.array(x)[:1, :, 1:9], (5, 34, 8))
+    for piece, view in zip(pieces, (*views, mx.array(x).transpose(2, 0, 1)), strict=True):
+        for axis in range(3):
+            n = 8 if name == "irfft" and piece.shape[axis] == 5 else None
+            expected = getattr(np.fft, name)(piece, n=n, axis=axis)
+            assert_near(getattr(mx.fft, name)(view, n=n, axis=axis), expected)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_nan_spoils_its_own_line_alone(name):
+    x = fitting(name, 20, 33)
+    x[3, 5] = np.nan
+    spoiled = np.isnan(to_np(getattr(mx.fft, name)(mx.array(x)))).any(axis=1)
+    assert spoiled.tolist() == [line == 3 for line in range(20)]
+
+
+def test_transforms_do_not_depend_on_the_number_of_threads():
+    x = mx.array(complex_sample(70, 96))
+
+    def everything():
+        y = [mx.fft.fft2(x), mx.fft.irfft2(x), mx.fft.rfft(mx.real(x)), mx.fft.ifft(x, axis=0)]
+        return [to_np(each).copy() for each in y]
+
+    before = set_num_threads(1)
+    try:
+        alone = everything()
+        for threads in (2, 7):
+            set_num_threads(threads)
+            for one, other in zip(alone, everything(), strict=True):
+                np.testing.assert_array_equal(one, other)
+    finally:
+        set_num_threads(before)
 
 
 @pytest.mark.parametrize(
@@ -183,6 +237,13 @@ def test_istft_inverts_stft(n_fft, hop, length):
     shared = min(32, got.shape[-1]) - (0 if hop is None else 3)
     assert length is None or got.shape[-1] == length
     np.testing.assert_allclose(got[:, :shared], x[:, :shared], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["n_fft", "hop_length", "win_length", "length"])
+def test_sizes_of_frames_that_are_no_integers_are_named(name):
+    spectra = mx.fft.stft(mx.zeros((64,)), n_fft=8)
+    with pytest.raises(TypeError, match=rf"\[istft\] {name} is 0.5; it must be an integer"):
+        mx.fft.istft(spectra, **{name: 0.5})
 
 
 def test_stft_has_a_gradient():

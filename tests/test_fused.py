@@ -256,7 +256,10 @@ def test_custom_kernels_say_that_there_is_no_such_device():
     with pytest.raises(RuntimeError, match="no CUDA"):
         mx.fast.cuda_kernel("k", ["x"], ["y"], "")
     with pytest.raises(RuntimeError, match="no Metal"):
-        mx.fast.metal_kernel("k", ["x"], ["y"], "")(inputs=[])
+        mx.fast.metal_kernel("k", ["x"], ["y"], "")(
+            inputs=[mx.ones(1)], output_shapes=[(1,)], output_dtypes=[mx.float32],
+            grid=(1, 1, 1), threadgroup=(1, 1, 1),
+        )  # fmt: skip
     with pytest.raises(RuntimeError, match="no CUDA"):
         mx.fast.precompiled_cuda_kernel(
             name="k", compiled_source=b"", inputs=[], output_shapes=[], output_dtypes=[],

@@ -17,6 +17,8 @@ from support import double, generator, to_np
 
 import mlxc.core as mx
 from mlxc._backends.cpu import macros
+from mlxc._graph.evaluate import plan_cache_info
+from mlxc._table import dtypes
 from mlxc._table.fused import MACROS, SCALARS
 
 SIZES = [1, 2, 3, 5, 8, 17, 64, 130]
@@ -337,3 +339,31 @@ def test_memory_is_not_taken_over_from_an_operand_that_a_macro_reads_later():
         np.testing.assert_allclose(to_np(g), expected, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(to_np(ours[0]), w, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(to_np(ours[1]), v, rtol=1e-5, atol=1e-6)
+
+
+def test_plans_are_for_their_constants_exactly():
+    line = dtypes.CODE["float32"]
+    signs = []
+    for zero in (0.0, -0.0):
+        x = mx._bind("arange", (), (zero, zero, 3, line))
+        signs.append(np.signbit(np.array(x)).tolist())
+    assert signs == [[False] * 3, [True] * 3]
+
+
+def test_plans_with_a_nan_constant_are_found_again():
+    x = mx.ones((2, 2))
+    counts = []
+    for _ in range(3):
+        mx.eval(mx.addmm(x, x, x, alpha=float("nan")))
+        counts.append(plan_cache_info()["plans"])
+    assert counts[1] == counts[2]
+
+
+@pytest.mark.parametrize("length", range(8184, 8194))
+def test_a_primitive_of_several_outputs_is_planned_with_them_wherever_a_window_ends(length):
+    x = mx.eye(2)
+    for _ in range(length):
+        x = x + 0.0
+    values, vectors = mx.linalg.eigh(x)
+    mx.eval(values, vectors)
+    assert values.tolist() == [1, 1]

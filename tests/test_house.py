@@ -228,6 +228,8 @@ def check_sizes(root):
 def check_generated(root):
     complaints = []
     for path in files(root):
+        if path.suffix == ".c" and path.parent.name == "objc":
+            continue  # written by hand: what answers where there is no Metal
         if path.suffix in {".c", ".cpp", ".so", ".o", ".dylib", ".metallib", ".pyc"}:
             complaints.append(f"{path}: generated, but not ignored")
         elif path.suffix in SOURCES:

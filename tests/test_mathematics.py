@@ -159,6 +159,43 @@ def test_circular_functions_hold_for_arguments_of_any_size(isa):
         assert ulps(run(isa, f"{name}_f32_v", mixed), exact(name, mixed)).max() <= BOUNDS[name]
 
 
+@pytest.mark.parametrize("name", ["log1p", "arcsinh", "arccosh", "logaddexp"])
+def test_logarithms_keep_their_digits_where_one_more_is_lost_to_rounding(isa, name):
+    powers = np.ldexp(1.0, np.arange(20, 127))
+    x = np.concatenate([powers, powers * (1 + 2.0**-23), powers * (1 - 2.0**-24)])
+    x = x.astype(np.float32)
+    operands = (x, x[::-1].copy()) if name == "logaddexp" else (x,)
+    got = run(isa, f"{name}_f32_{'v' * len(operands)}", *operands)
+    assert ulps(got, exact(name, *operands)).max() <= 0.6
+
+
+def test_complex_tangents_are_exact_but_for_the_last_place(isa):
+    rng = np.random.default_rng(14)
+    z = (rng.normal(0, 9, 20_000) + 1j * rng.normal(0, 9, 20_000)).astype(np.complex64)
+    for name in ("tan", "tanh"):
+        got = run(isa, f"{name}_c64_v", z, dtype=np.complex64).astype(complex)
+        exact = getattr(np, name)(z.astype(complex))
+        assert (np.abs(got - exact) / np.spacing(np.abs(exact).astype(np.float32))).max() <= 1
+
+
+def test_complex_tangents_have_the_special_values_of_c(isa):
+    cases = [
+        (complex(INF, 1), complex(1, 0)),
+        (complex(-INF, -1), complex(-1, -0.0)),
+        (complex(INF, NAN), complex(1, 0)),
+        (complex(NAN, -0.0), complex(NAN, -0.0)),
+        (complex(-0.0, 0.0), complex(-0.0, 0.0)),
+        (complex(0.0, INF), complex(0, NAN)),
+        (complex(2.0, INF), complex(NAN, NAN)),
+    ]
+    z, expected = np.array(cases, np.complex64).T.copy()
+    got = run(isa, "tanh_c64_v", z, dtype=np.complex64)
+    for part in ("real", "imag"):
+        p, q = getattr(got, part), getattr(expected, part)
+        np.testing.assert_array_equal(p, q)
+        assert (np.signbit(p) == np.signbit(q))[~np.isnan(q)].all()
+
+
 def test_the_measure_of_accuracy_sees_one_unit_of_the_last_place(isa):
     x = np.linspace(1, 2, 100, dtype=np.float32)
     wrong = np.nextafter(run(isa, "sqrt_f32_v", x), np.float32(9))

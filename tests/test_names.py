@@ -77,6 +77,57 @@ def test_a_missing_name_is_found_missing():
     assert missing(unknown) == unknown
 
 
+# What MLX does not have, and Python's way of giving a namespace more names.
+ADDITIONS = {
+    "core": {"argwhere", "nonzero", "profile"},
+    "core.debug": {"anomaly", "set_anomaly"},
+    "core.random": {"bits", "state"},
+    "utils": {"load_checkpoint", "save_checkpoint"},
+}
+SPACES = (
+    "core",
+    "core.cuda",
+    "core.debug",
+    "core.distributed",
+    "core.fast",
+    "core.fft",
+    "core.linalg",
+    "core.metal",
+    "core.random",
+    "nn",
+    "nn.init",
+    "nn.losses",
+    "optimizers",
+    "utils",
+)
+
+
+def unpromised(space, module):
+    """Public names of a namespace that are neither promised nor said to be additions; of packages
+    in Python, their modules are none."""
+    modules = () if space.startswith("core") else type(module)
+    return {
+        name
+        for name in vars(module)
+        if not name.startswith("_")
+        and f"mlxc.{space}.{name}" not in NAMES
+        and f"{space}.{name}" not in SPACES
+        and not (modules and isinstance(getattr(module, name), modules))
+    }
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_namespaces_hold_what_is_promised_and_nothing_by_accident(space):
+    module = importlib.import_module(f"mlxc.{space}")
+    assert unpromised(space, module) == ADDITIONS.get(space, set())
+
+
+def test_a_name_that_slipped_into_a_namespace_is_found():
+    module = type(mx)("space")
+    module.as_array = module.absolute = module._hidden = 1
+    assert unpromised("core.fft", module) == {"absolute", "as_array"}
+
+
 def test_names_are_sorted_and_stand_once():
     assert sorted(set(NAMES)) == NAMES and len(NAMES) > 700
 
@@ -100,7 +151,13 @@ def test_devices_that_are_not_there_say_so():
         "metal": lambda: mx.metal.start_capture("trace.gputrace"),
         "metal_kernel": lambda: mx.fast.metal_kernel(
             name="f", input_names=["x"], output_names=["y"], source=""
-        )(inputs=[]),
+        )(
+            inputs=[mx.ones(1)],
+            output_shapes=[(1,)],
+            output_dtypes=[mx.float32],
+            grid=(1, 1, 1),
+            threadgroup=(1, 1, 1),
+        ),  # fmt: skip
         "cuda_kernel": lambda: mx.fast.cuda_kernel(
             name="f", input_names=["x"], output_names=["y"], source=""
         ),

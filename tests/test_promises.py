@@ -1,8 +1,9 @@
 """What users of such libraries suffer from elsewhere, and what is promised here: a test or
 more for every promise.
 
-Rules: a promise about time is measured as the best of a few tries, with room for a busy machine;
-what needs a process of its own (signals, limits, an empty PATH) runs in one.
+Rules: speed is measured by `make bench`; here stands what makes it (one kernel, one pass over
+memory). Only Ctrl-C is timed, in processor time. What needs a process of its own (signals, limits,
+an empty PATH) runs in one.
 """
 
 import itertools
@@ -10,12 +11,9 @@ import json
 import math
 import multiprocessing
 import os
-import signal
 import struct
-import subprocess
 import sys
 import threading
-import time
 import warnings
 from pathlib import Path
 
@@ -23,6 +21,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from support import NAMES, ROWS, to_np
+from test_interruption import seconds_until_interrupted
 from test_threads import in_child, run_python
 
 import mlxc.core as mx
@@ -35,16 +34,6 @@ from mlxc.utils import load_checkpoint, save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 FORK_WARNING = "ignore:.*multi-threaded.*:DeprecationWarning"
-
-
-def best_time(function, tries=5):
-    """Seconds of the fastest try."""
-    times = []
-    for _ in range(tries):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def normal(*shape, dtype=mx.float32):
@@ -63,28 +52,26 @@ def output_of(code, **environment):
 # ---- speed from a plain install ----
 
 
-def test_products_run_at_the_speed_of_a_tuned_blas():
-    x = normal(1024, 1024)
-    a = np.array(x)
-    ours = best_time(lambda: mx.eval(x @ x))
-    assert ours < 3 * best_time(lambda: a @ a) + 0.002
+def steps_of(function):
+    """What runs when the value of a function is computed, and the bytes that go through memory."""
+    x = function()
+    with mx.profile(show=False) as p:
+        mx.eval(x)
+    return list(p.groups), sum(facts["bytes"] for facts in p.groups.values())
 
 
-def test_convolutions_run_at_the_speed_of_products():
-    x, w = normal(8, 32, 32, 64), normal(64, 3, 3, 64)
-    rows, columns = normal(8 * 32 * 32, 9 * 64), normal(9 * 64, 64)
-    product = best_time(lambda: mx.eval(rows @ columns))
-    assert best_time(lambda: mx.eval(mx.conv2d(x, w, padding=1))) < 5 * product + 0.002
+def test_products_and_convolutions_are_one_kernel_each():
+    x, w = normal(8, 16, 16, 8), normal(4, 3, 3, 8)
+    a, b = normal(64, 32), normal(16, 32)
+    assert steps_of(lambda: a @ b.T) == ([("matmul",)], 4 * (64 * 32 + 16 * 32 + 64 * 16))
+    assert steps_of(lambda: mx.conv2d(x, w, padding=1))[0] == [("conv",)]
 
 
-@pytest.mark.parametrize("name", ["exp", "tanh", "log", "softmax"])
-def test_elementwise_mathematics_is_faster_than_numpys(name):
-    x = mx.abs(normal(2**21)) + 0.1
-    mx.eval(x)
-    a = np.array(x)
-    function = getattr(mx, name)
-    reference = getattr(np, name, lambda a: np.exp(a - a.max()) / np.exp(a - a.max()).sum())
-    assert best_time(lambda: mx.eval(function(x))) < 1.5 * best_time(lambda: reference(a))
+def test_elementwise_mathematics_goes_through_memory_once():
+    x = normal(64, 256)
+    groups, nbytes = steps_of(lambda: mx.softmax(mx.tanh(x) * 2 + 1, axis=-1) - mx.exp(x))
+    assert len(groups) == 1
+    assert 2 * x.nbytes <= nbytes < 2 * x.nbytes + 100
 
 
 @pytest.mark.parametrize("dtype", [mx.float16, mx.bfloat16], ids=str)
@@ -96,8 +83,7 @@ def test_halves_are_computed_in_float32_and_cost_little_more(dtype):
     exact = to_np(wide_x).astype(np.float64) @ to_np(wide_y)
     rounding = 2.0**-8 if dtype == mx.bfloat16 else 2.0**-11
     np.testing.assert_allclose(to_np(x @ y), exact, rtol=rounding * 1.1, atol=1e-3)
-    ours = best_time(lambda: mx.eval(x @ y))
-    assert ours < 2 * best_time(lambda: mx.eval(wide_x @ wide_y)) + 0.002
+    assert steps_of(lambda: x @ y)[0] == [("matmul",)]  # without a pass to convert
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
@@ -194,6 +180,10 @@ def _product(n):
     return mx.sum(mx.ones((n, n)) @ mx.ones((n, n))).item()
 
 
+def _double(x):
+    return x + x
+
+
 def _check_product():
     assert _product(300) == 300**3
 
@@ -215,6 +205,14 @@ def test_forked_children_compute_after_the_parent_has():
             300**3,
         ]
     _check_product()
+
+
+def test_spawned_processes_compute_and_arrays_are_sent_to_them():
+    values = [mx.arange(4), mx.ones((2, 2), dtype=mx.bfloat16)]
+    with multiprocessing.get_context("spawn").Pool(1) as processes:
+        doubled = processes.map_async(_double, values).get(timeout=120)
+    assert [x.tolist() for x in doubled] == [[0, 2, 4, 6], [[2, 2], [2, 2]]]
+    assert [x.dtype for x in doubled] == [mx.int32, mx.bfloat16]
 
 
 # ---- numbers ----
@@ -365,7 +363,110 @@ def test_memory_that_runs_out_is_a_memory_error_and_everything_works_after_it():
     assert int(output_of(code)) == 18
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS does not keep RLIMIT_AS")
+def test_an_evaluation_that_runs_out_of_memory_frees_what_it_held():
+    code = (
+        "import resource, mlxc.core as mx\n"
+        "x = mx.ones((1000, 1000)); mx.eval(x, mx.sort(x))\n"
+        "mx.clear_cache(); before = mx.get_active_memory()\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * 4096\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, used + 2**28))\n"
+        "try: mx.eval(mx.sort(mx.concatenate([x * k for k in range(200)])))\n"
+        "except MemoryError: mx.clear_cache(); print(mx.get_active_memory() - before)"
+    )
+    assert int(output_of(code)) <= 0
+
+
+def test_a_memory_limit_stops_an_evaluation_and_is_no_end():
+    before = mx.set_memory_limit(mx.get_active_memory() + 2**20)
+    try:
+        with pytest.raises(MemoryError, match="set_memory_limit"):
+            mx.eval(mx.ones((2000, 2000)) + 1)
+        assert mx.sum(mx.ones((10, 10)) + 1).item() == 200
+    finally:
+        mx.set_memory_limit(before)
+    assert mx.sum(mx.ones((2000, 2000)) + 1).item() == 8e6
+
+
 # ---- files ----
+
+FORMATS = ("npy", "npz", "safetensors", "gguf")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_FSIZE is read in /proc's world only")
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_full_disk_leaves_the_old_file(tmp_path, format):
+    path = tmp_path / f"x.{format}"
+    save = {
+        "npy": "mx.save(p, x)",
+        "npz": "mx.savez(p, x=x)",
+        "safetensors": "mx.save_safetensors(p, {'x': x})",
+        "gguf": "mx.save_gguf(p, {'x': x})",
+    }[format]
+    code = (
+        "import resource, signal, mlxc.core as mx\n"
+        f"p = {str(path)!r}; x = mx.ones((10,)); {save}\n"
+        "old = open(p, 'rb').read(); x = mx.ones((100_000,))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        f"try: {save}\n"
+        "except OSError as error: print(error.strerror)\n"
+        "assert open(p, 'rb').read() == old"
+    )
+    assert output_of(code) == "File too large"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_process_killed_while_it_saves_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x.safetensors"
+    mx.save_safetensors(path, {"x": mx.ones((3,))})
+    code = (
+        "import os, mlxc.core as mx\n"
+        "os.fsync = lambda descriptor: os.kill(os.getpid(), 9)\n"
+        f"mx.save_safetensors({str(path)!r}, {{'x': mx.zeros((1000,))}})"
+    )
+    assert run_python(code).returncode == -9
+    assert mx.load(path)["x"].tolist() == [1, 1, 1]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_pipe_is_neither_waited_for_nor_replaced(tmp_path, format):
+    path = tmp_path / f"pipe.{format}"
+    os.mkfifo(path)
+    failed = []
+
+    def work():
+        try:
+            mx.load(path)
+        except ValueError as error:
+            failed.append(str(error))
+
+    loader = threading.Thread(target=work, daemon=True)
+    loader.start()
+    loader.join(20)
+    assert len(failed) == 1 and "no regular file" in failed[0]
+    save = {"npy": mx.save, "npz": mx.savez}.get(format, getattr(mx, f"save_{format}", None))
+    value = mx.ones((2,))
+    with pytest.raises(ValueError, match="no regular file"):
+        save(path, value) if format in ("npy", "npz") else save(path, {"x": value})
+    assert path.is_fifo() and list(tmp_path.iterdir()) == [path]
+
+
+def test_links_are_written_through_and_broken_ones_are_said(tmp_path):
+    target, link = tmp_path / "target.npy", tmp_path / "link.npy"
+    link.symlink_to(target)
+    with pytest.raises(FileNotFoundError, match="link"):
+        mx.load(link)
+    mx.save(link, mx.ones((2,)))
+    assert link.is_symlink() and mx.load(target).tolist() == mx.load(link).tolist() == [1, 1]
+    circle = tmp_path / "circle.npy"
+    circle.symlink_to(circle)
+    with pytest.raises(OSError, match="circle"):
+        mx.load(circle)
+    with pytest.raises((IsADirectoryError, ValueError), match=r"\[save\].*directory"):
+        (tmp_path / "folder.npy").mkdir()
+        mx.save(tmp_path / "folder.npy", mx.ones((2,)))
 
 
 def safetensors(header, data=b"\0" * 64):
@@ -458,39 +559,24 @@ LONG = {
 }
 
 
-def seconds_until_interrupted(expression):
-    """From Ctrl-C to KeyboardInterrupt, in a process that evaluates something long."""
-    code = (
-        "import time, mlxc.core as mx\n"
-        f"x = {expression}\n"
-        "mx.eval(mx.ones((1000, 1000)) + 1)\n"
-        "print('ready', flush=True)\n"
-        "try: mx.eval(x); print('it ended by itself')\n"
-        "except KeyboardInterrupt: print(time.time())\n"
-        "assert (mx.ones((300, 300)) @ mx.ones((300, 300))).sum().item() == 300**3\n"
-    )
-    path = os.pathsep.join(filter(None, sys.path))
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(0.3)
-    sent = time.time()
-    process.send_signal(signal.SIGINT)
-    try:
-        said, _ = process.communicate(timeout=30)
-    finally:
-        process.kill()
-    assert process.returncode == 0
-    return float(said) - sent
-
-
+@pytest.mark.skipif(
+    not Path("/proc/self/schedstat").exists(), reason="Linux says what time it took"
+)
 @pytest.mark.parametrize("work", LONG)
 def test_control_c_is_answered_within_a_fifth_of_a_second(work):
-    assert any(seconds_until_interrupted(LONG[work]) < 0.2 for _ in range(3))
+    assert seconds_until_interrupted(LONG[work]) < 0.2
+
+
+def test_an_error_in_one_evaluation_leaves_the_rest_of_the_graph_usable():
+    x = mx.exp(mx.array([0.0, 1.0]))
+    good, bad = x * 2, mx.linalg.inv(mx.zeros((2, 2)) * x) + x
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"\[inv\]"):
+            mx.eval(good, bad)
+    assert good.tolist() == [2.0, pytest.approx(2 * math.e)]
+    with pytest.raises(ValueError, match=r"\[inv\]"):
+        bad.tolist()
+    assert mx.grad(lambda y: (y * good).sum())(x).tolist() == good.tolist()
 
 
 def test_errors_say_which_operation_and_what_was_given():
@@ -546,13 +632,36 @@ def test_training_resumed_from_a_checkpoint_gives_the_same_bits(tmp_path):
     assert resumed.weight.tolist() == model.weight.tolist()
 
 
+def test_a_profile_counts_what_each_operation_did():
+    x = normal(64, 64)
+    with mx.profile(show=False) as p:
+        for _ in range(3):
+            mx.eval(mx.exp(x @ x) + 1)
+    assert {"matmul", "exp", "add"} <= set(p.operations)
+    assert p.operations["matmul"]["calls"] == 3
+
+
 # ---- what is good elsewhere and stays so ----
 
 
-def test_importing_is_quick():
-    code = "import time, {}; print(time.process_time())"
-    bare, whole = (
-        min(float(output_of(code.format(name))) for _ in range(3))
-        for name in ("numpy", "mlxc.core")
-    )
-    assert whole < bare + 0.3
+def test_chains_of_hundreds_of_thousands_of_nodes_need_no_stack():
+    x = y = mx.array(1.0)
+    for _ in range(300_000):
+        y = y + 1
+    assert y.item() == 300_001
+
+    def deep(x):
+        for _ in range(100_000):
+            x = x * 1.0
+        return x
+
+    assert mx.grad(deep)(x).item() == 1
+
+
+def test_importing_pulls_in_numpy_and_nothing_slow():
+    code = "import sys, {}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    bare, whole = (set(output_of(code.format(name)).split()) for name in ("numpy", "mlxc.core"))
+    added = whole - bare - sys.stdlib_module_names
+    assert {name for name in added if not name.startswith("_")} <= {"cython_runtime", "mlxc"}
+    slow = {"asyncio", "email", "http", "multiprocessing", "ssl", "unittest", "urllib", "xml"}
+    assert slow & (whole - bare) == set()

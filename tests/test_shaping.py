@@ -246,3 +246,51 @@ def test_what_comes_back_has_a_handle_of_its_own(same):
     y = same(x)
     y += 1
     assert (x.tolist(), y.tolist()) == ([1, 2], [2, 3])
+
+
+# Planes that are turned in squares, with edges in both directions; thin ones; several in a row;
+# axes that are read backwards, skipped through or repeated.
+TURNED = [
+    ((1, 0), (70, 33)),
+    ((1, 0), (2100, 65)),
+    ((1, 0), (7, 300)),
+    ((1, 0), (8, 8)),
+    ((1, 0), (0, 9)),
+    ((0, 2, 1), (3, 129, 67)),
+    ((0, 2, 3, 1), (2, 9, 5, 16)),
+    ((2, 0, 1), (40, 30, 50)),
+    ((3, 1, 2, 0), (20, 3, 4, 70)),
+]
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "float16", "float32", "int64", "complex64"])
+@pytest.mark.parametrize("axes, shape", TURNED, ids=str)
+def test_transposed_copies_hold_the_same_bits(axes, shape, dtype):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (*shape, np.dtype(dtype).itemsize), dtype="uint8")
+    x = x.view(dtype)[..., 0] if dtype != "bool" else x[..., 0] > 100
+    bits = "uint8" if dtype == "bool" else x.dtype.str.replace("f", "u").replace("c", "u")
+    got = evaluated(mx.contiguous(mx.transpose(mx.array(x), axes)))
+    expected = np.ascontiguousarray(x.transpose(axes))
+    np.testing.assert_array_equal(got.view(bits), expected.view(bits))
+
+
+@pytest.mark.parametrize(
+    "part", [np.s_[::-1], np.s_[:, ::-1], np.s_[::2], np.s_[:, 3:], np.s_[5:, 1::3]], ids=str
+)
+def test_transposed_copies_of_views_hold_the_same_numbers(part):
+    x = numbers(150, 90)
+    got = evaluated(mx.contiguous(mx.array(x)[part].T))
+    np.testing.assert_array_equal(got, x[part].T)
+
+
+def test_a_transposed_copy_of_a_repeated_axis_repeats_it():
+    x = numbers(40)
+    got = mx.contiguous(mx.broadcast_to(mx.array(x)[:, None], (40, 30)).T)
+    np.testing.assert_array_equal(evaluated(got), np.broadcast_to(x[:, None], (40, 30)).T)
+
+
+@pytest.mark.parametrize("shape", [(2**62, 8, 5), (2**62, 8, -1), (2**32, 2**32, -1)])
+def test_a_shape_of_more_values_than_64_bits_count_is_refused_as_one_that_does_not_fit(shape):
+    with pytest.raises(ValueError, match=r"^\[reshape\]"):
+        mx.reshape(mx.zeros((4,)), shape)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mlxc.core as mx
+from mlxc._threads.pool import set_num_threads
 
 DTYPES = (
     *("bool_", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
@@ -223,3 +224,43 @@ def test_vmap_of_searchsorted_takes_batches_of_sequences_and_of_values():
     assert mx.vmap(mx.searchsorted)(sequences, values).tolist() == [[1], [2]]
     assert mx.vmap(mx.searchsorted, (None, 0))(sequences[0], values).tolist() == [[1], [1]]
     assert mx.vmap(mx.searchsorted, (0, None))(sequences, values[0]).tolist() == [[1], [2]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "uint8"])
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 31, 33, 100, 129, 513, 1024, 1025])
+@pytest.mark.parametrize("count", [1, 3, 17])
+def test_lines_that_are_sorted_together_do_not_mix(dtype, n, count):
+    x = sample(np.random.default_rng(n), (count, n), dtype)
+    np.testing.assert_array_equal(mx.sort(mx.array(x), axis=1), np.sort(x, axis=1))
+    np.testing.assert_array_equal(
+        mx.argsort(mx.array(x), axis=1), np.argsort(x, axis=1, kind="stable")
+    )
+    np.testing.assert_array_equal(mx.sort(mx.array(x.T.copy()), axis=0), np.sort(x, axis=1).T)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int64", "uint8", "bool_", "complex64"])
+@pytest.mark.parametrize("n", [1, 2, 10, 127, 128, 129])
+@pytest.mark.parametrize("count", [7, 8, 63, 65, 300])
+def test_extrema_of_short_rows_are_numpys(dtype, n, count):
+    x = sample(np.random.default_rng(n * count), (count, n), dtype)
+    np.testing.assert_array_equal(mx.argmax(mx.array(x), axis=1), np.argmax(x, axis=1))
+    np.testing.assert_array_equal(mx.argmin(mx.array(x), axis=1), np.argmin(x, axis=1))
+
+
+def test_order_does_not_depend_on_the_number_of_threads():
+    rng = np.random.default_rng(3)
+    xs = [mx.array(sample(rng, shape, "float32")) for shape in ((2000, 30), (50, 1000), (3, 90000))]
+
+    def everything():
+        found = [f(x, axis=1) for x in xs for f in (mx.sort, mx.argsort, mx.argmax, mx.argmin)]
+        return [np.array(y) for y in found]
+
+    before = set_num_threads(1)
+    try:
+        alone = everything()
+        for threads in (2, 7):
+            set_num_threads(threads)
+            for one, other in zip(alone, everything(), strict=True):
+                np.testing.assert_array_equal(one, other)
+    finally:
+        set_num_threads(before)

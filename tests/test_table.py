@@ -5,7 +5,9 @@ against finite differences and each other, vmap against a loop, bad input refuse
 reference or samples fail.
 """
 
+import importlib
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -541,7 +543,8 @@ def test_vmap_of_a_movement_row_equals_a_loop(name, shape, params, reference):
 # ---- kernels ----
 
 GAUGED = ("cholesky", "eigh")  # read one triangle: differentiated along symmetric directions
-SAMPLED = [row for row in KERNELS if row.name != "attach"]  # of functions: test_transforms.py
+# Rows whose parameters are functions or texts: test_transforms.py, metal/test_custom_kernels.py.
+SAMPLED = [row for row in KERNELS if row.name not in ("attach", "metal_kernel")]
 SMOOTH = [row for row in SAMPLED if not isinstance(row.vjp, NoGradient)]
 
 
@@ -714,3 +717,28 @@ def test_a_kernel_refuses_operands_of_the_wrong_rank(row):
     if xs and row.name not in ("to_fp8", "concatenate"):
         with pytest.raises((ValueError, TypeError, IndexError)):
             mx.eval(mx._bind(row.name, tuple(mx.zeros((), x.dtype) for x in xs), params))
+
+
+# ---- the device ----
+
+
+def test_every_kernel_has_a_launcher_of_the_device_or_says_why_not():
+    from mlxc._backends.metal import dispatch
+
+    folder = Path(dispatch.__file__).parent
+    for path in folder.glob("*.py"):
+        if "@launcher(" in path.read_text(encoding="utf-8"):
+            importlib.import_module(f"mlxc._backends.metal.{path.stem}")
+    names = {row.name for row in KERNELS}
+    assert set(dispatch.LAUNCHERS) <= names
+    for row in KERNELS:
+        assert (row.name in dispatch.LAUNCHERS) != bool(row.no_kernel), row.name
+
+
+@rows(ELEMENTWISE)
+def test_every_formula_is_printed_for_the_device(row):
+    from mlxc._backends.metal import expressions
+
+    for compute in row.types:
+        printed = expressions.formula(row.name, compute, row.args.split())
+        assert (printed is None) == (compute == "f64"), compute

@@ -31,5 +31,6 @@ cdef Node broadcast(Node x, int ndim, const Py_ssize_t* shape)
 cdef Node broadcast_to_tuple(Node x, tuple shape)
 cdef Node reshape(Node x, tuple shape)
 cdef Node transpose(Node x, tuple axes)
+cdef Node pick_again(Node bundle, int k)
 cdef object bind_row(int op, tuple inputs, tuple params)   # a Node, or a tuple of Nodes
 cdef bint same_shape(Node x, Node y) noexcept

@@ -7,8 +7,9 @@ and dtype of the result. Errors say which operation.
 """
 
 from mlxc._graph.dtypes cimport BOOL, DTYPE_COUNT, FLOAT32, DTYPE_OBJECTS, itemsize, promoted
-from mlxc._graph.node cimport BUNDLE, MAX_DIMS, Node, new_node, put_input, set_inputs, shape_tuple
-from cpython.mem cimport PyMem_Malloc
+from mlxc._graph.node cimport (
+    EVALUATED, MAX_DIMS, Node, new_node, new_outputs, put_input, set_inputs, shape_tuple,
+)
 from cpython.object cimport PyObject
 
 
@@ -471,19 +472,30 @@ cdef object bind_kernel(int op, tuple inputs, tuple params):
     if len(outputs) == 1 and op != ATTACH:
         return kernel_node(op, outputs[0], inputs, params)
     bundle = kernel_node(op, ((), "bool_"), inputs, params)
-    bundle.flags |= BUNDLE
-    bundle.outputs = <PyObject**>PyMem_Malloc(len(outputs) * sizeof(PyObject*))
-    if bundle.outputs == NULL:
-        raise MemoryError()
-    bundle.noutputs = 0
+    new_outputs(bundle, len(outputs))
     picks = []
     for k, output in enumerate(outputs):
-        bundle.outputs[k] = NULL
-        bundle.noutputs = k + 1
         node = kernel_node(PICK, output, (bundle,), (k,))
         bundle.outputs[k] = <PyObject*>node
         picks.append(node)
     return tuple(picks)
+
+
+cdef Node pick_again(Node bundle, int k):
+    """Output number k of a primitive of several outputs, which has died, of the same computation
+    while that is still to come; else of a new one."""
+    cdef Node pick
+    inputs = tuple([<Node>bundle.inputs[j] for j in range(bundle.nin)])
+    if bundle.flags & EVALUATED:
+        return bind_kernel(bundle.op, inputs, bundle.params)[k]
+    row = ROWS[bundle.op]
+    outputs = row.infer(
+        [shape_tuple(x) for x in inputs], [DTYPE_OBJECTS[(<Node>x).dtype].name for x in inputs],
+        **dict(zip(row.params, bundle.params)),
+    )
+    pick = kernel_node(PICK, outputs[k], (bundle,), (k,))
+    bundle.outputs[k] = <PyObject*>pick
+    return pick
 
 
 cdef Node kernel_node(int op, object output, tuple inputs, tuple params):

@@ -2,4 +2,6 @@
 
 from typing import Any
 
+class Lesson: ...
+
 def plan_cache_info() -> Any: ...

@@ -15,7 +15,7 @@ import os
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject
 from cpython.pythread cimport (
     PyThread_acquire_lock, PyThread_allocate_lock, PyThread_get_thread_ident, PyThread_release_lock,
@@ -24,13 +24,17 @@ from cpython.pythread cimport (
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memset
 
+from mlxc._graph.bind cimport PICK
 from mlxc._graph.node cimport (
-    ABSTRACT, BUNDLE, EVALUATED, TRACED, Node, is_row_major, next_epoch, tracing,
+    ABSTRACT, BUNDLE, CALLED, EVALUATED, ON_DEVICE, OP_NONE, TRACED, Node, is_row_major, next_epoch,
+    tracing,
 )
-from mlxc._graph.plan cimport Plan
+from mlxc._graph.plan cimport Plan, Stored, same_params
 from mlxc._graph.program cimport Backend
+from mlxc._graph.recipe cimport Prepared, Recipe, expand, find_prepared, keep_prepared
 from mlxc._graph.run cimport run_plan
 from mlxc._graph.schedule cimport make_plan
+from mlxc._graph.watching cimport PROFILER, WATCHER
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject*)
@@ -117,6 +121,8 @@ cdef int collect(PyObject* root, uint64_t epoch, Pointers* stack, Pointers* orde
     cdef int k
     if (<Node>root).epoch == epoch or (<Node>root).flags & EVALUATED:
         return 0
+    if (<Node>root).flags & CALLED:
+        expand(<Node>root)
     (<Node>root).epoch = epoch
     (<Node>root).index = 0
     push(stack, root)
@@ -126,6 +132,8 @@ cdef int collect(PyObject* root, uint64_t epoch, Pointers* stack, Pointers* orde
             source = <Node>node.inputs[node.index]
             node.index += 1
             if source.epoch != epoch and not source.flags & EVALUATED:
+                if source.flags & CALLED:
+                    expand(source)
                 source.epoch = epoch
                 source.index = 0
                 push(stack, <PyObject*>source)
@@ -164,8 +172,11 @@ cdef int describe(Node node, Words* words, list params) except -1:
         return 0
     words.items[words.count] = (
         <uint64_t>node.op << 32 | <uint64_t>node.nin << 16 | <uint64_t>node.ndim << 8 | node.dtype
+        | <uint64_t>(node.flags & ON_DEVICE) << 48
     )
     words.count += 1
+    if node.op == OP_NONE:
+        raise RuntimeError("[eval] the device failed while it wrote over this value, which is lost")
     for k in range(node.ndim):
         words.items[words.count] = node.shape[k]
         words.count += 1
@@ -256,11 +267,17 @@ cdef Plan cached_plan(uint64_t hashed, list params):
 cdef bint suits(Plan plan, list params) except -1:
     """Whether a plan was made for the structure in KEY."""
     cdef Py_ssize_t size = KEY.count * <Py_ssize_t>sizeof(uint64_t)
+    cdef Py_ssize_t k
     if PyBytes_GET_SIZE(plan.words) != size:
         return False
     if memcmp(PyBytes_AS_STRING(plan.words), KEY.items, size) != 0:
         return False
-    return (not params and not plan.params) or plan.params == params
+    if len(plan.params) != len(params):
+        return False
+    for k in range(len(params)):
+        if not same_params(plan.params[k], params[k]):
+            return False
+    return True
 
 
 cdef Plan find_plan(Pointers* window, list params):
@@ -305,18 +322,210 @@ cdef struct Walk:            # what one evaluation needs to go along the graph
     Pointers window
 
 
+# Calls of recipes. Evaluated alone, with inputs that have their data, a call is expanded and
+# planned like any graph the first time; the recipe keeps the plan together with where in its window
+# the inputs and outputs stand, and runs it over the next call without making a node.
+
+cdef class Lesson:
+    """What a walk has to find out to prepare a recipe's next call. Its nodes are borrowed: they are
+    compared with those of the window, never followed."""
+    cdef Recipe recipe
+    cdef bytes key
+    cdef dict inputs             # address of a node -> number of the input; ~number of the constant
+    cdef dict picks              # address of a node -> number of the pick
+
+
+cdef Node common_call(list roots):
+    """The call whose outputs all the pending roots are, if it can be run at once."""
+    cdef Node root, source
+    cdef Node call = None
+    cdef int k
+    for root in roots:
+        if root.flags & EVALUATED:
+            continue
+        if not root.flags & CALLED:
+            return None
+        source = <Node>root.inputs[0]
+        if call is not None and call is not source:
+            return None
+        call = source
+    if call is None or WATCHER is not None:
+        return None
+    for source in (<Recipe>call.params).constants:
+        if not source.flags & EVALUATED:
+            return None
+    for k in range(call.nin):
+        if not (<Node>call.inputs[k]).flags & EVALUATED:
+            return None
+    return call
+
+
+cdef int write_call_key(Node call, list roots) except -1:
+    """Write to KEY what the plan of a call depends on besides its recipe: strides of the inputs,
+    which of them are the same, whose memory may be reused, which outputs somebody holds, and which
+    are to be evaluated."""
+    cdef uint64_t epoch = next_epoch()
+    cdef Node node
+    cdef bint held, strided
+    cdef int k = 0, axis
+    KEY.count = 0
+    for node in roots:
+        node.epoch = epoch
+    for node in (<Recipe>call.params).constants:
+        node.epoch = epoch
+        node.index = call.nin + k
+        node.uses = 0
+        k += 1
+    for k in range(call.nin):
+        node = <Node>call.inputs[k]
+        if node.epoch != epoch:
+            node.epoch = epoch
+            node.index = k
+            node.uses = 0
+        node.uses += 1
+    for k in range(call.nin):
+        node = <Node>call.inputs[k]
+        strided = not is_row_major(node)
+        held = (Py_REFCNT(<PyObject*>node) - 1 > node.uses or node.buffer is None
+                or node.buffer.readonly or Py_REFCNT(<PyObject*>node.buffer) > 1)
+        reserve(&KEY, 1 + node.ndim)
+        KEY.items[KEY.count] = <uint64_t>strided << 33 | <uint64_t>held << 32 | node.index
+        KEY.count += 1
+        if strided:
+            for axis in range(node.ndim):
+                KEY.items[KEY.count] = node.strides[axis]
+                KEY.count += 1
+    node = None
+    reserve(&KEY, call.noutputs + 1)
+    for k in range(call.noutputs):
+        KEY.items[KEY.count] = 0
+        if call.outputs[k] != NULL:
+            KEY.items[KEY.count] = 2 if (<Node>call.outputs[k]).epoch == epoch else 1
+        KEY.count += 1
+    return 0
+
+
+cdef Lesson run_call(Node call, list roots):
+    """Run a call by the plan that its recipe keeps; if there is none, what to find out."""
+    cdef Recipe recipe = <Recipe>call.params
+    cdef Prepared prepared
+    cdef Lesson lesson
+    write_call_key(call, roots)
+    prepared = find_prepared(recipe, KEY.items, KEY.count)
+    if prepared is not None:
+        run_prepared(call, recipe, prepared)
+        return None
+    lesson = Lesson.__new__(Lesson)
+    lesson.recipe = recipe
+    lesson.key = PyBytes_FromStringAndSize(<char*>KEY.items, KEY.count * sizeof(uint64_t))
+    lesson.inputs = {}
+    for k, constant in enumerate(recipe.constants):
+        lesson.inputs[<size_t><PyObject*>constant] = ~k
+    for k in range(call.nin):
+        lesson.inputs[<size_t>call.inputs[k]] = k
+    lesson.picks = {<size_t>call.outputs[k]: k for k in range(call.noutputs)}
+    return lesson
+
+
+cdef int learn(Lesson lesson, Plan plan, Pointers* window) except -1:
+    """Keep the plan with the places of inputs and outputs, if the window has no other leaves."""
+    cdef Prepared prepared = Prepared.__new__(Prepared)
+    cdef Stored entry
+    prepared.leaves = []
+    prepared.stored = []
+    for k in range(window.count):
+        if (<Node>window.items[k]).flags & EVALUATED:
+            place = lesson.inputs.get(<size_t>window.items[k])
+            if place is None:
+                return 0
+            prepared.leaves.append((k, place))
+    for entry in plan.stored:
+        place = lesson.picks.get(<size_t>window.items[entry.index])
+        if place is None:
+            return 0
+        prepared.stored.append((entry.index, place))
+    prepared.plan = plan
+    prepared.key = lesson.key
+    return keep_prepared(lesson.recipe, prepared)
+
+
+cdef int run_prepared(Node call, Recipe recipe, Prepared prepared) except -1:
+    cdef PyObject* few[128]
+    cdef PyObject** window = few
+    cdef Plan plan = prepared.plan
+    cdef tuple pair
+    cdef int source
+    if plan.nwindow > 128:
+        window = <PyObject**>PyMem_Malloc(plan.nwindow * sizeof(PyObject*))
+        if window == NULL:
+            raise MemoryError()
+    memset(window, 0, plan.nwindow * sizeof(PyObject*))
+    for pair in prepared.leaves:
+        source = pair[1]
+        window[<int>pair[0]] = (call.inputs[source] if source >= 0
+                                else <PyObject*><Node>recipe.constants[~source])
+    for pair in prepared.stored:
+        window[<int>pair[0]] = call.outputs[<int>pair[1]]
+    try:
+        run_plan(plan, window, call, grow)
+    finally:
+        if window != few:
+            PyMem_Free(window)
+    return 0
+
+
+cdef int grow(Node call, PyObject** window) except -1:
+    """Fill the window of a call with its nodes, in the order of the walk that made the plan."""
+    cdef Walk own
+    cdef uint64_t epoch = next_epoch()
+    cdef list picks = [<Node>call.outputs[k] for k in range(call.noutputs)
+                       if call.outputs[k] != NULL]
+    cdef Py_ssize_t k
+    memset(&own, 0, sizeof(own))
+    try:
+        for pick in picks:
+            collect(<PyObject*>pick, epoch, &own.stack, &own.order)
+        survey(&own.order, 0, own.order.count, &own.window, [])
+        for k in range(own.window.count):
+            window[k] = own.window.items[k]
+    finally:
+        PyMem_Free(own.order.items)
+        PyMem_Free(own.stack.items)
+        PyMem_Free(own.window.items)
+    return 0
+
+
 cdef Walk WALK               # kept between evaluations, so that small ones allocate nothing
 cdef bint WALKING = False
 
 
 cdef int evaluate_locked(list roots) except -1:
-    """Evaluate with the lock held. An evaluation inside an evaluation brings its own lists."""
+    """Evaluate with the lock held."""
+    if PROFILER is None:
+        return walk_all(roots)
+    profiler = PROFILER
+    profiler.begin(None)
+    try:
+        return walk_all(roots)
+    finally:
+        profiler.end()
+
+
+cdef int walk_all(list roots) except -1:
+    """An evaluation inside an evaluation brings its own lists."""
     global WALKING
     cdef Walk own
+    cdef Lesson lesson = None
+    cdef Node call = common_call(roots)
+    if call is not None:
+        lesson = run_call(call, roots)
+        if lesson is None:
+            return 0
+        call = None        # the walk expands it, and looks at who holds its inputs
     if WALKING:
         memset(&own, 0, sizeof(own))
         try:
-            walk_along(roots, &own)
+            walk_along(roots, &own, lesson)
         finally:
             PyMem_Free(own.order.items)
             PyMem_Free(own.stack.items)
@@ -324,13 +533,13 @@ cdef int evaluate_locked(list roots) except -1:
         return 0
     WALKING = True
     try:
-        walk_along(roots, &WALK)
+        walk_along(roots, &WALK, lesson)
     finally:
         WALKING = False
     return 0
 
 
-cdef int walk_along(list roots, Walk* walk) except -1:
+cdef int walk_along(list roots, Walk* walk, Lesson lesson) except -1:
     cdef uint64_t epoch = next_epoch()
     cdef Py_ssize_t low = 0, high
     cdef Node root
@@ -339,12 +548,37 @@ cdef int walk_along(list roots, Walk* walk) except -1:
         collect(<PyObject*>root, epoch, &walk.stack, &walk.order)
     root = None
     while low < walk.order.count:
-        high = min(low + WINDOW, walk.order.count)
-        walk.window.count = 0
-        params = []
-        survey(&walk.order, low, high, &walk.window, params)
-        run_plan(find_plan(&walk.window, params), walk.window.items)
+        high = min(low + (WINDOW if WATCHER is None else 1), walk.order.count)
+        while high < walk.order.count and (<Node>walk.order.items[high]).op == PICK:
+            high += 1    # the outputs of a bundle are planned with it
+        if WATCHER is None:
+            run_window(walk, low, high, lesson)
+        else:
+            run_watched(walk, low, high, roots)
         low = high
+    return 0
+
+
+cdef int run_window(Walk* walk, Py_ssize_t low, Py_ssize_t high, Lesson lesson) except -1:
+    cdef list params = []
+    cdef Plan plan
+    walk.window.count = 0
+    survey(&walk.order, low, high, &walk.window, params)
+    plan = find_plan(&walk.window, params)
+    if lesson is not None and low == 0 and high == walk.order.count:
+        learn(lesson, plan, &walk.window)
+    return run_plan(plan, walk.window.items, None, NULL)
+
+
+cdef int run_watched(Walk* walk, Py_ssize_t low, Py_ssize_t high, list roots) except -1:
+    """Run one operation with its outputs, and show it to the watcher."""
+    cdef Node node = <Node>walk.order.items[low]
+    cdef int op = node.op
+    watcher = WATCHER
+    operands = [<Node>node.inputs[k] for k in range(node.nin)]
+    results = [<Node>walk.order.items[k] for k in range(low, high)]
+    run_window(walk, low, high, None)
+    watcher(op, operands, results, roots)
     return 0
 
 

@@ -5,11 +5,14 @@ bind one row."""
 from mlxc._graph.array cimport array, node_of, operand_node, wrap
 from mlxc._graph.bind cimport (
     TRANSPOSE, bind_binary, bind_elementwise, bind_reduction, bind_row, bind_unary,
-    broadcast_to_tuple, cast, reshape, row_code, transpose,
+    broadcast_to_tuple, cast, pick_again, reshape, row_code, transpose,
 )
 from mlxc._graph.dtypes cimport dtype_code
 from mlxc._graph.evaluate cimport evaluate, evaluate_one
-from mlxc._graph.node cimport ABSTRACT, EVALUATED, Node, live_nodes, shape_tuple
+from mlxc._graph.node cimport (
+    ABSTRACT, EVALUATED, ON_DEVICE, Node, live_nodes, placement, set_first_placement, set_placement,
+    shape_tuple,
+)
 
 
 cdef object wrapped(object result):
@@ -87,6 +90,11 @@ def eval(*args):
         evaluate(nodes)
 
 
+def handle(Node node not None):
+    """A node as an array."""
+    return wrap(node)
+
+
 def is_evaluated(array x not None):
     """Whether the value is there already."""
     return x.node.flags & EVALUATED != 0
@@ -104,6 +112,18 @@ def is_transposed(array x not None):
 def is_abstract(array x not None):
     """Whether the array stands for a value that tracing does not know."""
     return x.node.flags & ABSTRACT != 0
+
+
+def place_on_device(bint yes):
+    """Say whether this thread's operations are the GPU's; whether they were."""
+    before = placement() != 0
+    set_placement(ON_DEVICE if yes else 0)
+    return before
+
+
+def begin_on_device(bint yes):
+    """Say what threads that were not asked begin with. Called once, at import."""
+    set_first_placement(ON_DEVICE if yes else 0)
 
 
 def node_count():
@@ -171,7 +191,7 @@ def reduce_axes(str name, array x, tuple axes, bint keepdims):
 
 def reshape_to(array x not None, tuple shape):
     """x under another shape; one size may be -1."""
-    cdef Py_ssize_t known = 1
+    cdef object known = 1  # of any size: a product of sizes may be beyond 64 bits
     cdef int missing = -1
     cdef int axis
     for axis in range(<int>len(shape)):
@@ -218,10 +238,8 @@ def replace(array x not None, array y not None):
 
 
 def bundle_pick(array bundle not None, int index):
-    """Output number index of a primitive of several outputs, made anew."""
-    cdef Node node = bundle.node
-    outputs = bind_row(node.op, tuple([<Node>node.inputs[k] for k in range(node.nin)]), node.params)
-    return wrap(outputs[index])
+    """Output number index of a primitive of several outputs, whose handle has died."""
+    return wrap(pick_again(bundle.node, index))
 
 
 def buffer_extent(array x not None):

@@ -18,9 +18,13 @@ cdef enum:               # Node.flags
     ABSTRACT = 4
     BUNDLE = 8           # a primitive of several outputs; its outputs are nodes of the row "pick"
     PLACEHOLDER = 16     # an input of a traced function: walks stop here
+    CALL = 32            # a pending call of a recipe (its params); walks expand it
+    CALLED = 64          # an output of a call; `immediate` says which
+    ON_DEVICE = 128      # computed on the GPU, unless it cannot; means nothing once EVALUATED
 
 cdef enum:               # op of a node that no row made
     OP_NONE = -1
+    OP_CALLED = -2
 
 cdef class Node:
     cdef PyObject** inputs            # borrowed spelling of strong references to Nodes
@@ -41,8 +45,14 @@ cdef class Node:
     cdef int64_t immediate            # the value of a scalar that needs no Buffer: data points here
     cdef Buffer buffer                # keeps data alive
     cdef object params                # tuple in the order of row.params, or None
-    cdef PyObject** outputs           # BUNDLE: its "pick" nodes, borrowed; NULL where one has died
+    # BUNDLE: its "pick" nodes, CALL: its outputs; borrowed; NULL where one has died
+    cdef PyObject** outputs
     cdef int noutputs
+
+# where this thread's nodes are to be computed: ON_DEVICE or 0; what threads begin with
+cdef uint16_t placement() noexcept
+cdef void set_placement(uint16_t where) noexcept
+cdef void set_first_placement(uint16_t where) noexcept
 
 cdef uint64_t next_epoch() noexcept
 cdef Node new_node(int dtype, int ndim)
@@ -53,7 +63,9 @@ cdef bint is_row_major(Node node) noexcept
 cdef Node leaf_node(int dtype, int ndim, const Py_ssize_t* shape, Buffer buffer)
 cdef Node scalar_node(int dtype, object value)
 cdef tuple shape_tuple(Node node)
+cdef int new_outputs(Node node, int count) except -1
 cdef Py_ssize_t live_nodes() noexcept
+cdef void weigh(Py_ssize_t count) noexcept
 
 cdef inline void put_input(Node node, int k, Node value) noexcept:
     """Make value the k-th input, taking a reference and inheriting what tracing says about it."""

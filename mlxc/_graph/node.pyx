@@ -9,7 +9,7 @@ cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from mlxc._graph.dtypes cimport itemsize, store_scalar
@@ -17,6 +17,18 @@ from mlxc._memory.buffer cimport Buffer
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject*)
+
+cdef extern from *:
+    """
+    /* What a thread's placement differs in from the first one: a thread that never asked has 0. */
+    static uint16_t mlxc_first_placement = 0;
+    #ifdef __linux__
+    __attribute__((tls_model("initial-exec")))
+    #endif
+    static __thread uint16_t mlxc_other_placement = 0;
+    """
+    uint16_t mlxc_first_placement
+    uint16_t mlxc_other_placement
 
 cdef uint64_t EPOCH = 0
 cdef Py_ssize_t LIVE = 0
@@ -29,9 +41,39 @@ cdef uint64_t next_epoch() noexcept:
     return EPOCH
 
 
+cdef uint16_t placement() noexcept:
+    """Where this thread's new nodes are to be computed."""
+    return mlxc_first_placement ^ mlxc_other_placement
+
+
+cdef void set_placement(uint16_t where) noexcept:
+    global mlxc_other_placement
+    mlxc_other_placement = mlxc_first_placement ^ where
+
+
+cdef void set_first_placement(uint16_t where) noexcept:
+    global mlxc_first_placement
+    mlxc_first_placement = where
+
+
 cdef Py_ssize_t live_nodes() noexcept:
-    """How many nodes exist."""
+    """How many nodes exist, with those that pending calls stand for."""
     return LIVE
+
+
+cdef void weigh(Py_ssize_t count) noexcept:
+    """Count more nodes than there are: what a pending call will become."""
+    global LIVE
+    LIVE += count
+
+
+cdef object MADE = None
+
+
+def watch_new_nodes(callback):
+    """Have the address of every new node told to callback(address); None: to nobody."""
+    global MADE
+    MADE = callback
 
 
 cdef int TRACES = 0
@@ -99,13 +141,16 @@ cdef class Node:
         global LIVE
         LIVE += 1
         self.op = OP_NONE
+        self.flags = mlxc_first_placement ^ mlxc_other_placement
         self.inputs = self.few_inputs
         self.shape = self.few_dims
         self.strides = self.few_dims + INLINE_DIMS
+        if MADE is not None:
+            MADE(<size_t><void*>self)
 
     def __dealloc__(self):
         global LIVE
-        LIVE -= 1
+        LIVE -= 1 + (self.size if self.flags & CALL else 0)
         detach(self)
         if self.shape != self.few_dims:
             PyMem_Free(self.shape)
@@ -126,7 +171,10 @@ cdef void detach(Node node) noexcept:
         value = node.inputs[k]
         if value == NULL:  # an error came between set_inputs and put_input
             continue
-        if (<Node>value).flags & BUNDLE:
+        if node.flags & CALLED:
+            (<Node>value).outputs[node.immediate] = NULL
+            node.flags &= ~CALLED
+        elif (<Node>value).flags & BUNDLE:
             bundle = <Node>value
             for j in range(bundle.noutputs):
                 if bundle.outputs[j] == <PyObject*>node:
@@ -166,6 +214,20 @@ cdef void set_inputs(Node node, int count) except *:
             raise MemoryError()
         memset(node.inputs, 0, count * sizeof(PyObject*))
     node.nin = count
+
+
+cdef int new_outputs(Node node, int count) except -1:
+    """Make a node one of several outputs, which the caller fills in."""
+    cdef int k
+    if not node.flags & CALL:
+        node.flags |= BUNDLE
+    node.outputs = <PyObject**>PyMem_Malloc((count + 1) * sizeof(PyObject*))
+    if node.outputs == NULL:
+        raise MemoryError()
+    node.noutputs = count
+    for k in range(count):
+        node.outputs[k] = NULL
+    return 0
 
 
 cdef void set_row_major(Node node) noexcept:

@@ -1,10 +1,11 @@
 """Plans: the steps that evaluate a graph of a given structure, and their memory."""
 
 from mlxc._graph.kernel cimport Launcher, View
-from mlxc._graph.program cimport Executable
+from mlxc._graph.program cimport Executable, Program
 
 cdef class Step:
-    cdef Executable program        # a program, or
+    cdef Executable program        # a program,
+    cdef Program source            # what it was lowered from; or
     cdef Launcher launcher         # a kernel with its
     cdef str name                  # row
     cdef object params
@@ -36,10 +37,13 @@ cdef class Plan:
     cdef readonly int nleaves
     cdef readonly Py_ssize_t nwindow   # nodes of the walk, leaves included
     cdef readonly double work
+    cdef readonly bint on_device       # whether a step runs on the device
+    cdef dict alignment                # slot -> bytes that the device wants its memory aligned to
     cdef bytes words               # the key it was made for
     cdef unsigned long long hashed
     cdef list params               # the parameters that belong to the key
 
-cdef Step program_step(Executable program, list outputs, list donors)
+cdef Step program_step(Executable program, Program source, list outputs, list donors)
 cdef Step kernel_step(Launcher launcher, str name, object params, list inputs, list outputs)
 cdef int set_dead(Step step, list slots) except -1
+cdef bint same_params(object a, object b) except -1

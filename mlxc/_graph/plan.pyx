@@ -6,6 +6,7 @@ produce. Running it is ``_graph.run``'s work; making it, ``_graph.schedule``'s.
 """
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.string cimport memcmp
 
 from mlxc._graph.dtypes cimport itemsize
 
@@ -52,10 +53,11 @@ cdef int set_outputs(Step step, list outputs, list donors) except -1:
     return 0
 
 
-cdef Step program_step(Executable program, list outputs, list donors):
+cdef Step program_step(Executable program, Program source, list outputs, list donors):
     """A step that runs a program."""
     cdef Step step = Step.__new__(Step)
     step.program = program
+    step.source = source
     step.work = program.work
     set_outputs(step, outputs, donors)
     return step
@@ -110,3 +112,27 @@ cdef int set_dead(Step step, list slots) except -1:
     for k in range(step.ndead):
         step.dead[k] = slots[k]
     return 0
+
+
+cdef bint same_params(object a, object b) except -1:
+    """Whether parameters are the same constants: 1, 1.0 and True are not, nor are 0.0 and -0.0; a
+    NaN is itself."""
+    cdef Py_ssize_t k
+    cdef double x, y
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, tuple):
+        if len(<tuple>a) != len(<tuple>b):
+            return False
+        for k in range(len(<tuple>a)):
+            if not same_params((<tuple>a)[k], (<tuple>b)[k]):
+                return False
+        return True
+    if isinstance(a, float):
+        x, y = a, b
+        return memcmp(&x, &y, sizeof(double)) == 0
+    if isinstance(a, complex):
+        return same_params((a.real, a.imag), (b.real, b.imag))
+    return a == b

@@ -18,7 +18,19 @@ cdef class Program:
 cdef class Executable:
     """A program made ready for one device."""
     cdef double work
-    cdef int run(self, char** slots) noexcept nogil   # 0, or 1: no memory for scratch
+    cdef bint on_device   # `run` only sends the work; the back end's `wait` waits for it
+    cdef list scratch     # on a device: bytes of each slot that it needs besides
+    cdef dict alignment   # on a device: slot -> bytes that its memory must be aligned to
+    # 0; 1: no memory for scratch; 2: the device refused, the back end knows why
+    cdef int run(self, char** slots) noexcept nogil
+    cdef int take_scratch(self, list slots) except -1
 
 cdef class Backend:
     cdef Executable lower(self, Program program)
+    cdef Executable kernel(self, str name, object params, list inputs, list outputs)
+    cdef int wait(self) except -1
+    cdef str complaint(self)
+
+# The back end of a device beside the processor, or None.
+cdef Backend device_backend()
+cdef int set_device_backend(Backend backend) except -1

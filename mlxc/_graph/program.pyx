@@ -70,9 +70,40 @@ cdef class Executable:
     cdef int run(self, char** slots) noexcept nogil:
         return 1
 
+    cdef int take_scratch(self, list slots) except -1:
+        """Be told which slots the scratch memory is."""
+        return 0
+
 
 cdef class Backend:
     """What a device must offer: it makes programs ready to run."""
 
     cdef Executable lower(self, Program program):
+        """None: this device cannot run it."""
         raise NotImplementedError("a Backend of a device")
+
+    cdef Executable kernel(self, str name, object params, list inputs, list outputs):
+        """A Kernel row over operands (slot, offset, dtype, shape, strides); None: this device
+        cannot run it."""
+        return None
+
+    cdef int wait(self) except -1:
+        """Wait for what was sent; RuntimeError if some of it failed."""
+        return 0
+
+    cdef str complaint(self):
+        """Why the device refused."""
+        return ""
+
+
+cdef Backend DEVICE = None
+
+
+cdef Backend device_backend():
+    return DEVICE
+
+
+cdef int set_device_backend(Backend backend) except -1:
+    global DEVICE
+    DEVICE = backend
+    return 0

@@ -4,6 +4,8 @@
 * Nothing is lost on an error: what steps have computed is kept by its nodes, the rest stays
   pending.
 * Between steps, and inside long ones, signals are noticed.
+* Steps of a device are only sent; a step of the processor, and the end, wait for them. Until then
+  their memory belongs to the device, and their results are not certain.
 """
 
 from cpython.exc cimport PyErr_CheckSignals
@@ -11,13 +13,19 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from mlxc._graph.kernel cimport View
-from mlxc._graph.node cimport EVALUATED, TRACED, Node, detach, tracing
+from mlxc._graph.node cimport EVALUATED, OP_NONE, TRACED, Node, detach, tracing
 from mlxc._graph.plan cimport Plan, Step, Stored
-from mlxc._memory.buffer cimport Buffer, new_buffer
+from mlxc._graph.program cimport device_backend
+from mlxc._graph.watching cimport PROFILER
+from mlxc._memory.buffer cimport Buffer, block_size, new_buffer
+from mlxc._memory.regions cimport in_region, region_lend
 from mlxc._threads.pool cimport begin_work, hold_signals, raise_if_interrupted
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject*)
 
 cdef enum:
     QUICK = 200000           # element operations below which the GIL is not released
@@ -36,7 +44,9 @@ cdef int give(Step step, Memory* memory) except -1:
     for k in range(step.nout):
         if step.donors[k] < 0:
             slot = step.out_slots[k]
-            buffer = new_buffer(step.out_bytes[k])
+            buffer = given_up(step, step.out_bytes[k]) if GIVEN_UP else None
+            if buffer is None:
+                buffer = new_buffer(step.out_bytes[k])
             Py_INCREF(buffer)
             memory.buffers[slot] = <PyObject*>buffer
             memory.data[slot] = buffer.data
@@ -86,6 +96,15 @@ cdef int run_step(Step step, Memory* memory, bint quick) except -1:
     return raise_if_interrupted()
 
 
+cdef int run_profiled(Step step, Memory* memory, bint quick) except -1:
+    profiler = PROFILER
+    profiler.begin(step)
+    try:
+        return run_step(step, memory, quick)
+    finally:
+        profiler.end()
+
+
 cdef int launch(Step step, Memory* memory, bint quick) except -1:
     cdef int failed, k
     if step.program is not None:
@@ -94,6 +113,8 @@ cdef int launch(Step step, Memory* memory, bint quick) except -1:
         else:
             with nogil:
                 failed = step.program.run(memory.data)
+        if failed == 2:
+            raise RuntimeError(device_backend().complaint())
         if failed:
             raise MemoryError("[eval] no memory for a program's scratch")
         return 0
@@ -195,7 +216,10 @@ cdef int run_steps(Plan plan, Memory* memory, int* done) except -1:
     for step in plan.steps:
         try:
             give(step, memory)
-            run_step(step, memory, quick)
+            if PROFILER is None:
+                run_step(step, memory, quick)
+            else:
+                run_profiled(step, memory, quick)
         except BaseException:
             take_back(step, memory)
             raise
@@ -211,11 +235,130 @@ cdef int run_steps(Plan plan, Memory* memory, int* done) except -1:
     return 0
 
 
-cdef int run_plan(Plan plan, PyObject** window) except -1:
+# Buffers that work on its way still uses, by their bytes. The next steps of the device may have
+# them, since they run after it; nobody else before it has ended.
+cdef dict GIVEN_UP = {}
+
+
+cdef Buffer given_up(Step step, Py_ssize_t nbytes):
+    """Memory for an output of a step of the device, or None."""
+    cdef list buffers
+    if step.program is None or not step.program.on_device:
+        return None
+    buffers = <list>GIVEN_UP.get(block_size(nbytes))
+    return buffers.pop() if buffers else None
+
+
+cdef int give_up(Buffer buffer) except -1:
+    """Keep a buffer until the device is done with it."""
+    if buffer.owner is None and Py_REFCNT(<PyObject*>buffer) <= 2:   # the slot's and ours
+        GIVEN_UP.setdefault(buffer.nbytes, []).append(buffer)
+    else:      # somebody may read it still: kept, but not for others
+        GIVEN_UP.setdefault(-1, []).append(buffer)
+    return 0
+
+
+cdef int finish(Plan plan, PyObject** window, int done, int sent) except -1:
+    """Wait for the device. If work failed, or met an index out of range, steps from ``done`` on
+    have no results, and what they were to write over is lost."""
+    cdef Step step
+    cdef Node node
+    cdef Py_ssize_t k, leaf
+    try:
+        device_backend().wait()
+    except (RuntimeError, IndexError):
+        lost = set()
+        for step in (<list>plan.steps)[done:sent]:
+            for k in range(step.nout):
+                lost.add(step.donors[k])
+        leaf = -1
+        for k in range(plan.nwindow):
+            if window[k] != NULL and (<Node>window[k]).flags & EVALUATED:
+                leaf += 1
+                if leaf in lost:
+                    node = <Node>window[k]
+                    node.flags &= ~EVALUATED
+                    node.op = OP_NONE
+        raise
+    finally:
+        GIVEN_UP.clear()
+    return 0
+
+
+cdef int lend_leaves(Plan plan, Memory* memory) except -1:
+    """Make the device see every leaf; what it cannot see, or wants aligned, is copied."""
+    cdef int slot
+    cdef Py_ssize_t shift
+    cdef Buffer buffer, copy
+    for slot in range(plan.nleaves):
+        buffer = <Buffer>memory.buffers[slot] if memory.buffers[slot] != NULL else None
+        shift = <size_t>memory.data[slot] % <size_t>plan.alignment.get(slot, 1)
+        if buffer is not None and shift == 0:
+            if in_region(buffer.data):
+                continue
+            if buffer.owner is not None and region_lend(buffer.data, buffer.nbytes) == 0:
+                continue
+        if buffer is None:
+            copy = new_buffer(8)
+            memcpy(copy.data, memory.data[slot], 8)
+            memory.data[slot] = copy.data
+        else:
+            shift = (64 - (memory.data[slot] - buffer.data)) & 15
+            copy = new_buffer(buffer.nbytes + shift)
+            memcpy(copy.data + shift, buffer.data, buffer.nbytes)
+            memory.data[slot] = copy.data + shift + (memory.data[slot] - buffer.data)
+            Py_DECREF(buffer)
+        Py_INCREF(copy)
+        memory.buffers[slot] = <PyObject*>copy
+    return 0
+
+
+cdef int run_steps_on_device(Plan plan, PyObject** window, Memory* memory, int* done) except -1:
+    """As run_steps. ``done`` counts the steps whose results are certain."""
+    cdef bint pending = False, on_device
+    cdef Step step
+    cdef int k, sent = 0
+    lend_leaves(plan, memory)
+    try:
+        for step in plan.steps:
+            on_device = step.program is not None and step.program.on_device
+            if pending and not on_device:
+                pending = False
+                finish(plan, window, done[0], sent)
+                done[0] = sent
+            try:
+                give(step, memory)
+                if PROFILER is None:
+                    run_step(step, memory, False)
+                else:
+                    run_profiled(step, memory, False)
+            except BaseException:
+                take_back(step, memory)
+                raise
+            sent += 1
+            pending = pending or on_device
+            for k in range(step.ndead):
+                if memory.buffers[step.dead[k]] != NULL:
+                    if pending:
+                        give_up(<Buffer>memory.buffers[step.dead[k]])
+                    Py_DECREF(<object>memory.buffers[step.dead[k]])
+                    memory.buffers[step.dead[k]] = NULL
+            if not pending:
+                done[0] = sent
+            PyErr_CheckSignals()
+    finally:
+        if pending:
+            finish(plan, window, done[0], sent)
+            done[0] = sent
+    return 0
+
+
+cdef int run_plan(Plan plan, PyObject** window, Node call, grow_fn grow) except -1:
     """Run the steps over the window's leaves and give the stored nodes their data.
 
-    ``window`` has plan.nwindow nodes, in the order of the walk that the plan was made for; those
-    that are neither leaves nor stored may be NULL."""
+    ``window`` has plan.nwindow nodes, in the order of the walk that the plan was made for. Of a
+    pending call it has only leaves and stored nodes, NULL for the others, which ``grow`` makes if a
+    step fails."""
     cdef Memory memory
     cdef void* few[128]
     cdef void** block = few
@@ -245,8 +388,13 @@ cdef int run_plan(Plan plan, PyObject** window) except -1:
     held = plan.stored
     try:
         try:
-            run_steps(plan, &memory, &done)
+            if plan.on_device:
+                run_steps_on_device(plan, window, &memory, &done)
+            else:
+                run_steps(plan, &memory, &done)
         except BaseException:
+            if call is not None:
+                grow(call, window)
             keep_computed(plan, window, &memory, done)
             raise
         keep_stored(plan, window, &memory)

@@ -10,6 +10,9 @@ axes joins too, which makes the group a *row program* (softmax, norms, losses). 
 with axes of size 1 left out, so that ``keepdims`` and ``expand_dims`` cost nothing.
 
 Movement is strides only: it is resolved against memory when a program loads it.
+
+A group is of nodes of one device. What the device cannot run becomes a step of the processor, on
+the same memory.
 """
 
 import os
@@ -21,9 +24,9 @@ from mlxc._graph.bind cimport (
 from mlxc._graph.dtypes cimport itemsize
 from mlxc._graph.kernel cimport find_launcher
 from mlxc._graph.movement cimport Layout, reshape_layout
-from mlxc._graph.node cimport BUNDLE, EVALUATED, Node, shape_tuple
+from mlxc._graph.node cimport BUNDLE, EVALUATED, ON_DEVICE, Node, shape_tuple
 from mlxc._graph.plan cimport Plan, Step, Stored, kernel_step, program_step, set_dead
-from mlxc._graph.program cimport Backend, Executable, Program
+from mlxc._graph.program cimport Backend, Executable, Program, device_backend
 
 from mlxc._graph.bind import ROWS
 
@@ -75,10 +78,11 @@ def repeats_trailing(shape, new_shape):
 class Group:
     """Nodes that will be one program."""
 
-    __slots__ = ("members", "space", "row_axes", "root", "reduced", "loads")
+    __slots__ = ("members", "space", "row_axes", "root", "reduced", "loads", "on_device")
 
-    def __init__(self, root, space):
+    def __init__(self, root, space, on_device):
         self.root = root
+        self.on_device = on_device
         self.members = []
         self.space = space
         self.row_axes = 0
@@ -130,6 +134,8 @@ class Planner:
         self.slot_bytes = {}
         self.nslots = 0
         self.leaf_of_slot = {}
+        self.on_device = False          # whether what is emitted right now is for the device
+        self.alignment = {}
 
     def kind(self, k):
         """How the scheduler treats the node."""
@@ -156,6 +162,8 @@ class Planner:
 
     def want(self, k, group):
         """Note that a group (or MEMORY) consumes node k."""
+        if group is not MEMORY and group.on_device != is_on_device(self.nodes[k]):
+            group = MEMORY
         if self.wanted[k] is NOBODY:
             self.wanted[k] = group
         elif self.wanted[k] is not group:
@@ -183,13 +191,13 @@ class Planner:
         if FUSE and isinstance(group, Group) and group.has_room():
             if group.reduced is not None and k in self.stored:
                 # such a program writes its reduction and nothing else
-                return self.enter(k, Group(k, shape))
+                return self.enter(k, Group(k, shape, group.on_device))
             if group.takes(shape):
                 return self.enter(k, group)
             if group.takes_broadcast(shape):
                 group.row_axes = len(group.space) - len(shape)
                 return self.enter(k, group)
-        return self.enter(k, Group(k, shape))
+        return self.enter(k, Group(k, shape, is_on_device(self.nodes[k])))
 
     def enter(self, k, group):
         group.members.append(k)
@@ -221,7 +229,7 @@ class Planner:
                     group.space = space
                     group.row_axes = trailing
                     return self.enter(k, group)
-        group = Group(k, space)
+        group = Group(k, space, is_on_device(self.nodes[k]))
         if along_rows:
             group.row_axes = trailing
         else:
@@ -345,8 +353,17 @@ class Planner:
         if DEBUG >= 3:
             print(program.describe(ROW_NAMES))
         outputs = [(slot, self.slot_bytes[slot]) for slot in slots]
-        self.steps.append(program_step(lower(self.backend, program), outputs, donors))
-        self.step_reads.append([value[2] for value in program.values if value[0] == "load"] + slots)
+        reads = [value[2] for value in program.values if value[0] == "load"] + slots
+        executable = lower_on_device(program) if self.on_device else None
+        if executable is None:
+            executable = lower(self.backend, program)
+        else:
+            scratch = self.scratch(executable)
+            outputs += scratch
+            donors = donors + [-1] * len(scratch)
+            reads += [slot for slot, _ in scratch]
+        self.steps.append(program_step(executable, program, outputs, donors))
+        self.step_reads.append(reads)
 
     def emit(self):
         """Steps in the order of the groups' roots, which is an order in which everything is ready.
@@ -364,16 +381,18 @@ class Planner:
                 self.emit_kernel(k)
         for k in sorted(self.stored):
             if not is_bundle(self.nodes[k]):
+                self.on_device = is_on_device(self.nodes[k])
                 self.locate(k)
 
     def emit_kernel(self, k):
         node = self.nodes[k]
         row = ROWS[node_op(node)]
+        self.on_device = is_on_device(node)
         operands = []
-        for i in self.inputs[k]:
+        for position, i in enumerate(self.inputs[k]):
             layout = self.locate(i)
             dtype = node_dtype(self.nodes[i])
-            if row.contiguous:
+            if row.contiguous if isinstance(row.contiguous, bool) else row.contiguous[position]:
                 layout = self.dense(layout, dtype)
             slot, offset, shape, strides = layout
             operands.append((slot, offset, dtype, shape, strides))
@@ -389,9 +408,31 @@ class Planner:
                 item = size_of_dtype(dtype)
                 slot = self.new_slot(product(shape) * item)
                 outputs.append((slot, 0, dtype, shape, dense_strides(shape, item)))
-        launcher = find_launcher(row.name)
-        self.steps.append(kernel_step(launcher, row.name, node_params(node), operands, outputs))
-        self.step_reads.append([operand[0] for operand in operands + outputs])
+        self.add_kernel(row.name, node_params(node), operands, outputs)
+
+    def add_kernel(self, name, params, operands, outputs):
+        """The step of a Kernel row: the device's, or the processor's."""
+        executable = None
+        slots = [(output[0], self.slot_bytes[output[0]]) for output in outputs]
+        if self.on_device:
+            executable = kernel_on_device(name, params, operands, outputs)
+        if executable is None:
+            step = kernel_step(find_launcher(name), name, params, operands, outputs)
+        else:
+            slots += self.scratch(executable)
+            step = device_step(executable, name, slots)
+        self.steps.append(step)
+        self.step_reads.append([operand[0] for operand in operands] + [slot for slot, _ in slots])
+
+    def scratch(self, executable):
+        """(slot, bytes) of what a step of the device needs besides; notes what it wants aligned.
+        """
+        wanted, alignment = wishes_of(executable)
+        for slot, item in alignment.items():
+            self.alignment[slot] = max(item, self.alignment.get(slot, 1))
+        slots = [(self.new_slot(nbytes), nbytes) for nbytes in wanted]
+        tell_scratch(executable, [slot for slot, _ in slots])
+        return slots
 
     def picks_of(self, k):
         """Outputs of a bundle in order: the index of each pick in the walk, or (shape, dtype) of a
@@ -412,6 +453,7 @@ class Planner:
 
     def emit_group(self, group):
         members = sorted(group.members)
+        self.on_device = group.on_device
         kind = "reduce" if group.reduced is not None else ("rows" if group.row_axes else "map")
         # Everything the program loads is located first: locating may emit copies of its own.
         for m in members:
@@ -611,6 +653,36 @@ cdef int add_load(Program program, int slot, Py_ssize_t offset, int dtype, tuple
     return program.load(slot, offset, dtype, strides)
 
 
+cdef bint is_on_device(Node node):
+    return node.flags & ON_DEVICE != 0
+
+
+cdef Executable lower_on_device(Program program):
+    """None: the device cannot run it, or there is none."""
+    cdef Backend backend = device_backend()
+    return None if backend is None else backend.lower(program)
+
+
+cdef Executable kernel_on_device(str name, object params, list inputs, list outputs):
+    cdef Backend backend = device_backend()
+    return None if backend is None else backend.kernel(name, params, inputs, outputs)
+
+
+cdef Step device_step(Executable executable, str name, list outputs):
+    """A step that runs a Kernel row on the device."""
+    cdef Step step = program_step(executable, None, outputs, [-1] * len(outputs))
+    step.name = name
+    return step
+
+
+cdef tuple wishes_of(Executable executable):
+    return executable.scratch or [], executable.alignment or {}
+
+
+cdef int tell_scratch(Executable executable, list slots) except -1:
+    return executable.take_scratch(slots)
+
+
 cdef Executable lower(Backend backend, Program program):
     return backend.lower(program)
 
@@ -650,6 +722,10 @@ cdef set keep_donors(Step step, dict last, set held, int position):
     return given
 
 
+cdef bint runs_on_device(Step step):
+    return step.program is not None and step.program.on_device
+
+
 cdef Plan make_plan(list nodes, set stored, set donatable, Backend backend):
     """The plan for nodes in topological order; ``stored`` and ``donatable`` hold positions."""
     cdef Plan plan = Plan.__new__(Plan)
@@ -673,4 +749,6 @@ cdef Plan make_plan(list nodes, set stored, set donatable, Backend backend):
     plan.made = [(k, layout) for k,
                  layout in enumerate(planner.layouts) if layout and planner.kinds[k] != LEAF]
     plan.work = sum([(<Step>step).work for step in plan.steps])
+    plan.alignment = planner.alignment
+    plan.on_device = any([runs_on_device(step) for step in plan.steps])
     return plan

@@ -7,7 +7,8 @@ real parts first, then imaginary ones.
 
 from mlxc._kernels.types cimport c64, f32, f64
 from mlxc._kernels.mathematics cimport (
-    INFINITY, NAN, abs_f32, abs_f64, arctan2_f64, copysign_f64, log1p_f64, rint_f32,
+    INFINITY, NAN, abs_f32, abs_f64, arctan2_f64, copysign_f64, cos_f64, expm1_f64,
+    log1p_f64, rint_f32, sin_f64,
 )
 
 cdef extern from "<math.h>" nogil:
@@ -19,13 +20,11 @@ cdef extern from "<complex.h>" nogil:
     float complex clogf(float complex)
     float complex csinf(float complex)
     float complex ccosf(float complex)
-    float complex ctanf(float complex)
     float complex casinf(float complex)
     float complex cacosf(float complex)
     float complex catanf(float complex)
     float complex csinhf(float complex)
     float complex ccoshf(float complex)
-    float complex ctanhf(float complex)
     float complex casinhf(float complex)
     float complex cacoshf(float complex)
     float complex catanhf(float complex)
@@ -198,7 +197,9 @@ cdef inline c64 cos_c64(c64 x) noexcept nogil:
     return ours(ccosf(library(x)))
 
 cdef inline c64 tan_c64(c64 x) noexcept nogil:
-    return ours(ctanf(library(x)))
+    """-i tanh(ix)."""
+    cdef c64 z = tanh_c64(make_c64(-x.im, x.re))
+    return make_c64(z.im, -z.re)
 
 cdef inline c64 arcsin_c64(c64 x) noexcept nogil:
     return ours(casinf(library(x)))
@@ -216,7 +217,18 @@ cdef inline c64 cosh_c64(c64 x) noexcept nogil:
     return ours(ccoshf(library(x)))
 
 cdef inline c64 tanh_c64(c64 x) noexcept nogil:
-    return ours(ctanhf(library(x)))
+    """(sinh 2a + i sin 2b) / (cosh 2a + cos 2b), times 2 exp(-2a) above and below: nothing
+    overflows, and with m = 1 - exp(-2a) nothing cancels.
+    """
+    cdef f64 a = abs_f64(x.re), b = x.im, m = -expm1_f64(-2.0 * a), s = sin_f64(b), c = cos_f64(b)
+    cdef f64 e = 1.0 - m
+    cdef f64 size = m * m + 4.0 * e * c * c
+    cdef f64 re = m * (2.0 - m) / size
+    cdef f64 im = 4.0 * e * s * c / size
+    # C, Annex G: zeros stay beside a NaN, and the limit at infinity is a number.
+    re = a if a == 0.0 else (1.0 if a == INFINITY else re)
+    im = b if b == 0.0 else (copysign_f64(0.0, s * c) if a == INFINITY else im)
+    return make_c64(<f32>copysign_f64(re, x.re), <f32>im)
 
 cdef inline c64 arcsinh_c64(c64 x) noexcept nogil:
     return ours(casinhf(library(x)))

@@ -1,225 +1,471 @@
-"""Convolution: packers that read an image as a matrix, for the product kernels to multiply, and a
-depthwise loop.
+"""Convolutions: blocks of lines read where they stand, multiplied by the tiles of conv_render.
 
-Rows of that matrix are output pixels, columns are (tap, channel). Runs of channels are copied into
-a small block, which the strided packers then turn and widen; so the block is the only place where
-the matrix ever stands.
+Rules: work is cut into blocks of output pixels. The input lines that a block needs are read in
+place, or first copied where they need padding, another format or room between pixels; weights are
+packed into panels as wide as a tile. Every result is one sum in one order, whatever the blocks are;
+gradients of the weights are summed in parts fixed by sizes alone. Stored formats end at copying:
+tiles see the compute type only.
 """
 
 from libc.string cimport memcpy, memset
-from mlxc._kernels.product cimport OWN, Image, Product
+
+from mlxc._kernels.convert cimport bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16
+from mlxc._kernels.product cimport HALF, OWN
+from mlxc._kernels.stencil cimport Axis, Conv, Run, Tile
+from mlxc._kernels.tile cimport narrow_row, widen_row
+from mlxc._kernels.types cimport u16
 
 cdef enum:
-    ALONG = 256             # columns of a block of rows (a literal where a range steps by it)
-    DOWN = 64               # pixels of a block of columns (likewise)
-    BLOCK = 12 * 256 * 8    # bytes: the tallest panel of the widest type
+    BLOCK = 16          # input channels that are turned at a time (a literal where ranges step)
+    SUMMED = 4096       # elements that are summed at a time
 
 ctypedef fused real:
     float
     double
+
+# Output pixels in hand, in numbers of their class, and where their input lines stand.
+cdef struct Block:
+    Py_ssize_t image, depth, top, bottom, left, right
+    bint copied
+    char* lines                 # copied: (depth taps, slots, span, pitch)
+    Py_ssize_t lowest           # number of the first line copied
+    Py_ssize_t slots, span      # lines copied, and pixels of each
 
 
 cdef inline Py_ssize_t least(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     return a if a < b else b
 
 
-cdef inline Py_ssize_t place(const Image* x, int axis, Py_ssize_t out,
-                             Py_ssize_t tap) noexcept nogil:
-    """Where a tap of an output position reads the input; -1 outside and in the gaps of a dilated
-    input."""
-    if x.flip:
-        tap = x.kernel[axis] - 1 - tap
-    cdef Py_ssize_t at = out * x.stride[axis] + tap * x.spread[axis] - x.low[axis]
-    if at < 0:
-        return -1
-    if x.gap[axis] != 1:
-        if at % x.gap[axis] != 0:
-            return -1
-        at //= x.gap[axis]
-    return at if at < x.size[axis] else -1
+cdef inline Py_ssize_t most(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    return a if a > b else b
 
 
-cdef void read_row(const Image* x, Py_ssize_t pixel, Py_ssize_t first, Py_ssize_t count,
-                   char* to) noexcept nogil:
-    """Columns first to first + count of the row of one output pixel."""
-    cdef Py_ssize_t w = pixel % x.out[2], rest = pixel // x.out[2]
-    cdef Py_ssize_t h = rest % x.out[1], d = rest // x.out[1] % x.out[0]
-    cdef Py_ssize_t n = rest // x.out[1] // x.out[0]
-    cdef Py_ssize_t tap = first // x.channels, channel = first % x.channels, run, line, at, kw
-    cdef Py_ssize_t in_d, in_h, in_w, size = x.itemsize
-    cdef bint joined = x.spread[2] == 1 and x.gap[2] == 1 and not x.flip and x.channels == x.pixel
-    while count > 0:
-        kw = tap % x.kernel[2]
-        line = tap // x.kernel[2]
-        in_d = place(x, 0, d, line // x.kernel[1])
-        in_h = place(x, 1, h, line % x.kernel[1])
-        if in_d < 0 or in_h < 0:  # the rest of the kernel's line lies outside
-            run = least(count, (x.kernel[2] - kw) * x.channels - channel)
-            memset(to, 0, run * size)
-        else:
-            at = ((n * x.size[0] + in_d) * x.size[1] + in_h) * x.size[2]
-            in_w = w * x.stride[2] + kw - x.low[2]
-            if joined and in_w >= 0 and in_w + x.kernel[2] - kw <= x.size[2]:
-                run = least(count, (x.kernel[2] - kw) * x.channels - channel)
-            else:
-                run = least(count, x.channels - channel)
-                in_w = place(x, 2, w, kw)
-            if in_w < 0:
-                memset(to, 0, run * size)
-            else:
-                memcpy(to, x.data + ((at + in_w) * x.pixel + channel) * size, run * size)
-        to += run * size
-        count -= run
-        channel += run
-        tap += channel // x.channels
-        channel %= x.channels
+# ---- stored formats ----
+
+cdef inline real fetch(const char* s, int form, real kind) noexcept nogil:
+    if real is float:
+        if form != OWN:
+            return f16_to_f32((<const u16*>s)[0]) if form == HALF else bf16_to_f32(
+                (<const u16*>s)[0])
+    return (<const real*>s)[0]
 
 
-cdef void conv_rows(const Product* g, Py_ssize_t first, Py_ssize_t count,
-                    char* panels) noexcept nogil:
-    """Packs output pixels as rows of the product's first operand."""
-    cdef const Image* x = <const Image*>g.image
-    cdef char[BLOCK] block
-    cdef Product part = g[0]
-    cdef Py_ssize_t i, j, k, rows, size = 4 if x.form != OWN else x.itemsize
-    part.a = block
-    part.a_col = x.itemsize
-    part.a_row = ALONG * x.itemsize
-    part.a_form = x.form
-    part.k0 = 0
-    i = 0
-    while i < count:
-        rows = least(g.mr, count - i)
-        for k in range(0, g.kc, 256):
-            part.kc = least(ALONG, g.kc - k)
-            for j in range(rows):
-                read_row(x, first + i + j, g.k0 + k, part.kc, block + j * part.a_row)
-            x.rows(&part, 0, rows, panels + (i * g.kc + k * g.mr) * size)
-        i += g.mr
+cdef inline void put(char* d, int form, real value) noexcept nogil:
+    if real is float:
+        if form != OWN:
+            (<u16*>d)[0] = f32_to_f16(value) if form == HALF else f32_to_bf16(value)
+            return
+    (<real*>d)[0] = value
 
 
-cdef void conv_columns(const Product* g, Py_ssize_t first, Py_ssize_t count,
-                       char* panels) noexcept nogil:
-    """Packs output pixels as the inner axis of the second operand; its columns are taps and
-    channels."""
-    cdef const Image* x = <const Image*>g.image
-    cdef char[BLOCK] block
-    cdef Product part = g[0]
-    cdef Py_ssize_t i, j, k, columns, size = 4 if x.form != OWN else x.itemsize
-    part.b = block
-    part.b_col = x.itemsize
-    part.b_row = g.nr * x.itemsize
-    part.b_form = x.form
-    part.k0 = 0
-    i = 0
-    while i < count:
-        columns = least(g.nr, count - i)
-        for k in range(0, g.kc, 64):
-            part.kc = least(DOWN, g.kc - k)
-            for j in range(part.kc):
-                read_row(x, g.k0 + k + j, first + i, columns, block + j * part.b_row)
-            x.columns(&part, 0, columns, panels + (i * g.kc + k * g.nr) * size)
-        i += g.nr
+cdef void widen(const char* s, int form, real* d, Py_ssize_t n) noexcept nogil:
+    if real is float:
+        if form != OWN:
+            widen_row(d, s, 2, n, form)
+            return
+    memcpy(d, s, n * sizeof(real))
 
 
-cdef void add_tap(const real* x, const real* w, real* y, Py_ssize_t step,
-                  Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t c
-    if step == 1:
-        for c in range(n):
-            y[c] += x[c] * w[c]
+cdef void narrow(const real* s, int form, char* d, Py_ssize_t n) noexcept nogil:
+    if real is float:
+        if form != OWN:
+            narrow_row(d, s, n, form)
+            return
+    memcpy(d, s, n * sizeof(real))
+
+
+# ---- input lines ----
+
+cdef inline Py_ssize_t position(const Axis* axis, Py_ssize_t i, Py_ssize_t tap) noexcept nogil:
+    return axis.at + i * axis.move + tap * axis.at_step
+
+
+cdef void locate(const Conv* g, Py_ssize_t number, Block* b) noexcept nogil:
+    """Block number so and so: images, then depth, bands of lines, blocks of columns."""
+    cdef Py_ssize_t band = number // g.blocks % g.bands
+    b.left = number % g.blocks * g.broad
+    b.right = least(b.left + g.broad, g.axis[2].count)
+    b.top = band * g.high
+    b.bottom = least(b.top + g.high, g.axis[1].count)
+    number = number // g.blocks // g.bands
+    b.depth = number % g.axis[0].count
+    b.image = number // g.axis[0].count
+
+
+cdef void spread_pixel(const Conv* g, const char* s, real* to) noexcept nogil:
+    """One pixel for the lanes of all results: channel number c of each result's group."""
+    cdef Py_ssize_t c, j, group, groups = g.results // g.group_out
+    for c in range(g.group_in):
+        for group in range(groups):
+            for j in range(g.group_out):
+                to[c * g.wide + group * g.group_out + j] = fetch[real](
+                    s + (group * g.group_in + c) * g.itemsize, g.form, 0)
+
+
+cdef void copy_line(const Conv* g, const char* s, Py_ssize_t first, Py_ssize_t count,
+                    real* to) noexcept nogil:
+    """Input pixels first to first + count of the line at s; zeros outside it."""
+    cdef Py_ssize_t before = least(most(-first, 0), count)
+    cdef Py_ssize_t inside = most(least(first + count, g.axis[2].size) - most(first, 0), 0)
+    cdef Py_ssize_t p
+    if before > 0:
+        memset(to, 0, before * g.pitch * sizeof(real))
+        to += before * g.pitch
+    s += most(first, 0) * g.x_pixel * g.itemsize
+    if g.pitch == g.x_pixel and (not g.lanes or (g.group_in == 1 and g.group_out == 1)):
+        if inside > 0:  # behind the last pixel's channels of a group may be nothing
+            widen(s, g.form, to, (inside - 1) * g.pitch + g.channels)
+    elif g.lanes and (g.group_in > 1 or g.group_out > 1):
+        for p in range(inside):
+            spread_pixel(g, s + p * g.x_pixel * g.itemsize, to + p * g.pitch)
     else:
-        for c in range(n):
-            y[c * step] += x[c] * w[c]
+        for p in range(inside):
+            widen(s + p * g.x_pixel * g.itemsize, g.form, to + p * g.pitch, g.channels)
+    p = count - before - inside
+    if p > 0:
+        memset(to + inside * g.pitch, 0, p * g.pitch * sizeof(real))
 
 
-cdef void depthwise(const Image* x, Py_ssize_t line, real kind) noexcept nogil:
-    """One line of output pixels: each channel with its own taps, vectorised over channels."""
-    cdef Py_ssize_t h = line % x.out[1], d = line // x.out[1] % x.out[0]
-    cdef Py_ssize_t n = line // x.out[1] // x.out[0]
-    cdef Py_ssize_t channels = x.pixel, many = x.multiplier
-    cdef Py_ssize_t taps = x.kernel[0] * x.kernel[1] * x.kernel[2]
-    cdef Py_ssize_t w, tap, j, in_d, in_h, in_w, rest, at
-    cdef const real* weight = <const real*>x.weight
-    cdef real* y = <real*>x.result + line * x.out[2] * channels * many
-    memset(y, 0, x.out[2] * channels * many * sizeof(real))
-    for tap in range(taps):
-        rest = tap // x.kernel[2]
-        in_d = place(x, 0, d, rest // x.kernel[1])
-        in_h = place(x, 1, h, rest % x.kernel[1])
-        if in_d < 0 or in_h < 0:
-            continue
-        for w in range(x.out[2]):
-            in_w = place(x, 2, w, tap % x.kernel[2])
-            if in_w < 0:
-                continue
-            for j in range(many):
-                at = ((n * x.size[0] + in_d) * x.size[1] + in_h) * x.size[2] + in_w
-                add_tap(
-                    <const real*>x.data + at * channels,
-                    weight + (j * taps + tap) * channels, y + w * channels * many + j,
-                    many, channels,
+cdef void fetch_lines(const Conv* g, Block* b, char* buffer, real kind) noexcept nogil:
+    """The lines that a block reads: in place if that will do, else copied to the buffer."""
+    cdef const Axis* d = &g.axis[0]
+    cdef const Axis* h = &g.axis[1]
+    cdef const Axis* w = &g.axis[2]
+    cdef Py_ssize_t tap, line, depth, highest
+    cdef Py_ssize_t first = position(w, b.left, 0)
+    cdef Py_ssize_t last = position(w, b.right - 1, w.taps - 1)
+    cdef real* to = <real*>buffer
+    b.copied = g.copied or first < 0 or last >= w.size
+    if not b.copied or w.taps == 0:
+        return
+    b.lines = buffer
+    b.lowest = most(position(h, b.top, 0), 0)
+    highest = least(position(h, b.bottom - 1, h.taps - 1), h.size - 1)
+    b.slots = most(highest - b.lowest + 1, 0)
+    b.span = last - first + 1
+    for tap in range(d.taps):
+        depth = position(d, b.depth, tap)
+        if 0 <= depth < d.size:
+            for line in range(b.slots):
+                copy_line(
+                    g,
+                    g.x + ((b.image * d.size + depth) * h.size + b.lowest + line) * w.size
+                    * g.x_pixel * g.itemsize,
+                    first, b.span, to + (tap * b.slots + line) * b.span * g.pitch,
                 )
 
 
-cdef void depthwise_f32(void* arg, Py_ssize_t line, int worker) noexcept nogil:
-    depthwise[float](<const Image*>arg, line, 0)
+cdef const char* line_at(const Conv* g, const Block* b, Py_ssize_t tap, Py_ssize_t line,
+                         Py_ssize_t size) noexcept nogil:
+    """Where the block's first column reads an input line; NULL where that lies outside."""
+    cdef Py_ssize_t depth = position(&g.axis[0], b.depth, tap)
+    if line < 0 or line >= g.axis[1].size or depth < 0 or depth >= g.axis[0].size:
+        return NULL
+    if b.copied:
+        return b.lines + (tap * b.slots + line - b.lowest) * b.span * g.pitch * size
+    depth = (b.image * g.axis[0].size + depth) * g.axis[1].size + line
+    return g.x + (depth * g.axis[2].size + position(&g.axis[2], b.left, 0)) * g.x_pixel * size
 
 
-cdef void depthwise_f64(void* arg, Py_ssize_t line, int worker) noexcept nogil:
-    depthwise[double](<const Image*>arg, line, 0)
+cdef inline Py_ssize_t result_at(const Conv* g, const Block* b, Py_ssize_t i,
+                                 Py_ssize_t j) noexcept nogil:
+    """The pixel of the result at line i and column j of the block's class."""
+    cdef const Axis* w = &g.axis[2]
+    cdef Py_ssize_t depth = g.axis[0].first + b.depth * g.axis[0].step
+    cdef Py_ssize_t line = g.axis[1].first + i * g.axis[1].step
+    line += (b.image * g.axis[0].out + depth) * g.axis[1].out
+    return line * w.out + w.first + j * w.step
 
 
-cdef void depthwise_weight(const Image* x, Py_ssize_t unit, real kind) noexcept nogil:
-    """The gradient of one (multiple, tap) of all channels: lines are summed apart, so that few
-    digits are lost."""
-    cdef Py_ssize_t channels = x.pixel, many = x.multiplier
-    cdef Py_ssize_t taps = x.kernel[0] * x.kernel[1] * x.kernel[2]
-    cdef Py_ssize_t tap = unit % taps, j = unit // taps, lines = x.lines, line, first, n, w, c
-    cdef Py_ssize_t rest, at
-    cdef Py_ssize_t in_d, in_h, in_w, kw = tap % x.kernel[2]
-    cdef real* total = <real*>x.weight + unit * channels
-    cdef const real* a
-    cdef const real* y
-    cdef real[256] part
-    memset(total, 0, channels * sizeof(real))
-    for line in range(lines):
-        rest = tap // x.kernel[2]
-        in_d = place(x, 0, line // x.out[1] % x.out[0], rest // x.kernel[1])
-        in_h = place(x, 1, line % x.out[1], rest % x.kernel[1])
-        if in_d < 0 or in_h < 0:
+# ---- forward ----
+
+cdef void pack(const Conv* g, Py_ssize_t unit, real kind) noexcept nogil:
+    """Weights of one tap into panels: (panel, tap, channel, column), or (tap line, channel, tap,
+    lane)."""
+    cdef Py_ssize_t taps_h = g.axis[1].taps, taps_w = g.axis[2].taps
+    cdef Py_ssize_t kw = unit % taps_w, kh = unit // taps_w % taps_h, kd = unit // taps_w // taps_h
+    cdef Py_ssize_t taps = g.axis[0].taps * taps_h * taps_w, panel = g.vectors * g.width
+    cdef Py_ssize_t inner = g.group_in if g.lanes else g.channels
+    cdef Py_ssize_t p, first, columns, n, c, c0, c1, j
+    cdef real* to
+    cdef const char* s
+    cdef const char* w = (
+        g.w + (g.axis[0].tap + kd * g.axis[0].tap_step) * g.w_tap[0]
+        + (g.axis[1].tap + kh * g.axis[1].tap_step) * g.w_tap[1]
+        + (g.axis[2].tap + kw * g.axis[2].tap_step) * g.w_tap[2]
+    )
+    if g.lanes:
+        panel = g.wide
+    for p in range((g.results + panel - 1) // panel):
+        first = p * panel
+        columns = least(panel, g.wide - first)
+        n = least(panel, g.results - first)
+        for c0 in range(0, inner, 16):
+            c1 = least(inner, c0 + BLOCK)
+            to = <real*>g.packed + first * taps * inner
+            if g.lanes:
+                to += ((unit // taps_w * inner + c0) * taps_w + kw) * columns
+            else:
+                to += (unit * inner + c0) * columns
+            s = w + first * g.w_out + c0 * g.w_in
+            for c in range(c1 - c0):
+                for j in range(n):
+                    to[j] = fetch[real](s + j * g.w_out + c * g.w_in, g.form, 0)
+                for j in range(n, columns):
+                    to[j] = 0
+                to += columns * (taps_w if g.lanes else 1)
+
+
+cdef Py_ssize_t find_runs(const Conv* g, const Block* b, Py_ssize_t i, const char* packed,
+                          Py_ssize_t columns, Run* runs, real kind) noexcept nogil:
+    """The runs of output line i: a pair of places for each line of taps that lies inside, and again
+    for each tap or channel where these do not follow each other."""
+    cdef Py_ssize_t kd, kh, part, count = 0, taps_w = g.axis[2].taps
+    cdef Py_ssize_t parts = g.group_in if g.lanes else 1 if g.joined else taps_w
+    cdef Py_ssize_t far = g.wide if g.lanes else g.axis[2].at_step * g.pitch
+    cdef Py_ssize_t deep = taps_w * (g.group_in * g.wide if g.lanes else g.channels * columns)
+    cdef const char* line
+    if taps_w == 0:
+        return 0
+    for kd in range(g.axis[0].taps):
+        for kh in range(g.axis[1].taps):
+            line = line_at(g, b, kd, position(&g.axis[1], i, kh), sizeof(real))
+            if line != NULL:
+                for part in range(parts):
+                    runs[count].a = line + part * far * sizeof(real)
+                    runs[count].b = packed + part * (deep // parts) * sizeof(real)
+                    count += 1
+            packed += deep * sizeof(real)
+    return count
+
+
+cdef void forward_line(const Conv* g, const Block* b, Py_ssize_t i, Tile* t, Py_ssize_t first,
+                       Py_ssize_t columns, real kind) noexcept nogil:
+    """One line of a block, result channels first to first + columns."""
+    cdef real[384] room  # elements of the largest tile
+    cdef Py_ssize_t count = b.right - b.left, pieces = (count + g.rows - 1) // g.rows
+    cdef Py_ssize_t q, j, m, r, n = least(columns, g.results - first), size = g.itemsize
+    cdef Py_ssize_t step = g.axis[2].step * g.y_pixel, lane = first if g.lanes else 0
+    cdef bint apart = n < columns or g.form != OWN
+    cdef char* out
+    t.row = columns if apart else step
+    for q in range(pieces):
+        j = q * count // pieces
+        m = (q + 1) * count // pieces - j
+        out = g.y + (result_at(g, b, i, b.left + j) * g.y_pixel + first) * size
+        g.tile(t, <int>m, <int>(columns // g.width), j * t.ra + lane, lane,
+               <char*>room if apart else out)
+        if apart:
+            for r in range(m):
+                narrow(room + r * columns, g.form, out + r * step * size, n)
+
+
+cdef void forward(const Conv* g, Py_ssize_t unit, int worker, real kind) noexcept nogil:
+    """One block of output pixels, and one part of the result's channels."""
+    cdef Block b
+    cdef Tile t
+    cdef char* own = g.scratch + worker * g.worker_bytes
+    cdef Run* runs = <Run*>(own + g.line_bytes)
+    cdef const Axis* w = &g.axis[2]
+    cdef Py_ssize_t panel = g.vectors * g.width, panels = (g.wide + panel - 1) // panel
+    cdef Py_ssize_t split = unit % g.splits, p, i, columns
+    cdef Py_ssize_t deep = g.axis[0].taps * g.axis[1].taps * w.taps * g.channels
+    cdef const char* packed
+    locate(g, unit // g.splits, &b)
+    fetch_lines[real](g, &b, own, 0)
+    t.runs = runs
+    t.add = False
+    t.ra = w.move * g.pitch
+    t.ca = w.at_step * g.pitch if g.lanes else 1
+    t.length = w.taps if g.lanes else g.channels * (w.taps if g.joined else 1)
+    for p in range(split * panels // g.splits, (split + 1) * panels // g.splits):
+        columns = least(panel, g.wide - p * panel)
+        packed = g.packed + (0 if g.lanes else p * panel * deep * sizeof(real))
+        t.rb = g.wide if g.lanes else columns
+        for i in range(b.top, b.bottom):
+            t.count = find_runs[real](g, &b, i, packed, columns, runs, 0)
+            forward_line[real](g, &b, i, &t, p * panel, columns, 0)
+
+
+# ---- gradient of the weights ----
+
+cdef void copy_results(const Conv* g, const Block* b, real* to) noexcept nogil:
+    """The block's pixels of the result's gradient, in the compute type, padded to whole vectors."""
+    cdef Py_ssize_t i, j
+    for i in range(b.top, b.bottom):
+        for j in range(b.left, b.right):
+            widen(g.y + result_at(g, b, i, j) * g.y_pixel * g.itemsize, g.form, to, g.results)
+            to += g.y_pitch
+
+
+cdef Py_ssize_t pair_runs(const Conv* g, const Block* b, Py_ssize_t kd, Py_ssize_t kh,
+                          Py_ssize_t shift, const char* copies, Run* runs,
+                          real kind) noexcept nogil:
+    """A run for each line of the block that has an input line at this tap; shift: elements to the
+    tap or channel in hand."""
+    cdef Py_ssize_t i, count = 0
+    cdef const char* x
+    cdef const char* y
+    for i in range(b.top, b.bottom):
+        x = line_at(g, b, kd, position(&g.axis[1], i, kh), sizeof(real))
+        if x == NULL:
             continue
-        at = ((line // x.out[1] // x.out[0] * x.size[0] + in_d) * x.size[1] + in_h) * x.size[2]
-        for first in range(0, channels, 256):
-            n = least(256, channels - first)
-            memset(part, 0, sizeof(part))
-            for w in range(x.out[2]):
-                in_w = place(x, 2, w, kw)
-                if in_w < 0:
-                    continue
-                a = <const real*>x.data + (at + in_w) * channels + first
-                y = <const real*>x.result + ((line * x.out[2] + w) * channels + first) * many + j
-                for c in range(n):
-                    part[c] += a[c] * y[c * many]
-            for c in range(n):
-                total[first + c] += part[c]
+        x += shift * sizeof(real)
+        if g.y_copied:
+            y = copies + (i - b.top) * (b.right - b.left) * g.y_pitch * sizeof(real)
+        else:
+            y = g.y + result_at(g, b, i, b.left) * g.y_pixel * sizeof(real)
+        runs[count].a = y if g.swapped else x
+        runs[count].b = x if g.swapped else y
+        count += 1
+    return count
 
 
-cdef void depthwise_weight_f32(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
-    depthwise_weight[float](<const Image*>arg, unit, 0)
+cdef void gradient_tiles(const Conv* g, Tile* t, real* sums, Py_ssize_t rows,
+                         Py_ssize_t split) noexcept nogil:
+    """Adds all pairs of rows and columns, or those of one part of the columns."""
+    cdef Py_ssize_t panel = g.vectors * g.width, panels = (t.row + panel - 1) // panel
+    cdef Py_ssize_t pieces = (rows + g.rows - 1) // g.rows, p, q, columns, r, lane
+    for p in range(split * panels // g.splits, (split + 1) * panels // g.splits):
+        columns = least(panel, t.row - p * panel)
+        lane = p * panel if g.lanes else 0
+        for q in range(pieces):
+            r = q * rows // pieces
+            g.tile(t, <int>((q + 1) * rows // pieces - r), <int>(columns // g.width),
+                   r * t.ra + lane, p * panel, <char*>(sums + r * t.row + p * panel))
 
 
-cdef void depthwise_weight_f64(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
-    depthwise_weight[double](<const Image*>arg, unit, 0)
+cdef void gradient(const Conv* g, Py_ssize_t unit, int worker, real kind) noexcept nogil:
+    """One part of the pixels, one part of the columns."""
+    cdef Block b
+    cdef Tile t
+    cdef char* own = g.scratch + worker * g.worker_bytes
+    cdef char* copies = own + g.line_bytes
+    cdef Run* runs = <Run*>(own + g.worker_bytes - g.run_bytes)
+    cdef const Axis* w = &g.axis[2]
+    cdef Py_ssize_t split = unit % g.splits, part = unit // g.splits, s, kd, kh, k
+    cdef Py_ssize_t inner = g.group_in if g.lanes else 1 if g.joined else w.taps
+    cdef Py_ssize_t far = g.wide if g.lanes else w.at_step * g.pitch
+    cdef Py_ssize_t length = w.taps if g.lanes else g.channels * (w.taps if g.joined else 1)
+    cdef Py_ssize_t rows = g.results if g.swapped else length
+    cdef Py_ssize_t first = part * g.segments // g.parts
+    cdef real* sums
+    t.runs = runs
+    t.row = (length + g.width - 1) // g.width * g.width if g.swapped else g.wide
+    t.ra = w.at_step * g.pitch if g.lanes else 1
+    t.ca = g.y_pitch if g.swapped else w.move * g.pitch
+    t.rb = w.move * g.pitch if g.swapped else g.y_pitch
+    for s in range(first, (part + 1) * g.segments // g.parts):
+        locate(g, s, &b)
+        fetch_lines[real](g, &b, own, 0)
+        if g.y_copied:
+            copy_results(g, &b, <real*>copies)
+        t.length = b.right - b.left
+        t.add = s > first
+        sums = <real*>g.packed + part * g.part_size
+        for kd in range(g.axis[0].taps):
+            for kh in range(g.axis[1].taps):
+                for k in range(inner):
+                    t.count = pair_runs[real](g, &b, kd, kh, k * far, copies, runs, 0)
+                    if t.count > 0 or not t.add:
+                        gradient_tiles(g, &t, sums, rows, split)
+                    sums += rows * t.row
+
+
+cdef void add_parts(const Conv* g, Py_ssize_t unit, real kind) noexcept nogil:
+    """Adds the parts of some elements to the first part."""
+    cdef Py_ssize_t first = unit * SUMMED, n = least(SUMMED, g.part_size - first), p, k
+    cdef real* sums = <real*>g.packed + first
+    cdef const real* part
+    for p in range(1, g.parts):
+        part = sums + p * g.part_size
+        for k in range(n):
+            sums[k] += part[k]
+
+
+cdef void deliver(const Conv* g, Py_ssize_t unit, real kind) noexcept nogil:
+    """One line of taps of the weights' gradient, put where it belongs."""
+    cdef Py_ssize_t taps_h = g.axis[1].taps, taps_w = g.axis[2].taps
+    cdef Py_ssize_t kh = unit % taps_h, kd = unit // taps_h, row, k, c, c0, o
+    cdef Py_ssize_t c_step, k_step, o_step, inner = g.group_in if g.lanes else g.channels
+    cdef const real* sums = <const real*>g.packed
+    cdef char* to
+    cdef char* w = (
+        g.w + (g.axis[0].tap + kd * g.axis[0].tap_step) * g.w_tap[0]
+        + (g.axis[1].tap + kh * g.axis[1].tap_step) * g.w_tap[1] + g.axis[2].tap * g.w_tap[2]
+    )
+    if g.swapped:  # (taps apart, result, (tap,) channel)
+        row = inner * (taps_w if g.joined else 1)
+        row = (row + g.width - 1) // g.width * g.width
+        o_step, c_step = row, 1
+        k_step = inner if g.joined else g.results * row
+        sums += unit * g.results * row * (1 if g.joined else taps_w)
+    else:  # (tap, channel, result), or (channel, tap, result) with lanes
+        sums += unit * taps_w * inner * g.wide
+        o_step = 1
+        c_step = g.wide * (taps_w if g.lanes else 1)
+        k_step = g.wide * (1 if g.lanes else inner)
+    for k in range(taps_w):
+        for c0 in range(0, inner, 16):  # few at a time: their lines stay in the first cache
+            for o in range(g.results):
+                to = w + o * g.w_out + k * g.axis[2].tap_step * g.w_tap[2]
+                for c in range(c0, least(inner, c0 + BLOCK)):
+                    put(to + c * g.w_in, g.form, sums[k * k_step + o * o_step + c * c_step])
+
+
+# ---- jobs ----
+
+cdef void pack_f32(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
+    pack[float](<const Conv*>arg, unit, 0)
+
+
+cdef void pack_f64(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
+    pack[double](<const Conv*>arg, unit, 0)
+
+
+cdef void forward_f32(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
+    forward[float](<const Conv*>arg, unit, worker, 0)
+
+
+cdef void forward_f64(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
+    forward[double](<const Conv*>arg, unit, worker, 0)
+
+
+cdef void gradient_f32(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
+    gradient[float](<const Conv*>arg, unit, worker, 0)
+
+
+cdef void gradient_f64(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
+    gradient[double](<const Conv*>arg, unit, worker, 0)
+
+
+cdef void add_parts_f32(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
+    add_parts[float](<const Conv*>arg, unit, 0)
+
+
+cdef void add_parts_f64(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
+    add_parts[double](<const Conv*>arg, unit, 0)
+
+
+cdef void deliver_f32(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
+    deliver[float](<const Conv*>arg, unit, 0)
+
+
+cdef void deliver_f64(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
+    deliver[double](<const Conv*>arg, unit, 0)
 
 
 def table():
     """Kernel name to address."""
     return {
-        "conv_rows": <size_t>&conv_rows,
-        "conv_columns": <size_t>&conv_columns,
-        "conv_depthwise_f32": <size_t>&depthwise_f32,
-        "conv_depthwise_f64": <size_t>&depthwise_f64,
-        "conv_depthwise_weight_f32": <size_t>&depthwise_weight_f32,
-        "conv_depthwise_weight_f64": <size_t>&depthwise_weight_f64,
+        "conv_pack_f32": <size_t>&pack_f32,
+        "conv_pack_f64": <size_t>&pack_f64,
+        "conv_forward_f32": <size_t>&forward_f32,
+        "conv_forward_f64": <size_t>&forward_f64,
+        "conv_gradient_f32": <size_t>&gradient_f32,
+        "conv_gradient_f64": <size_t>&gradient_f64,
+        "conv_add_parts_f32": <size_t>&add_parts_f32,
+        "conv_add_parts_f64": <size_t>&add_parts_f64,
+        "conv_deliver_f32": <size_t>&deliver_f32,
+        "conv_deliver_f64": <size_t>&deliver_f64,
     }

@@ -1,5 +1,5 @@
 """Renders the loops that move and combine elements by index or stride: `offsets_*`, `take_*`,
-`fold_*`, `index_*`.
+`fold_*`, `index_*`, and `turn_*`, which transposes.
 
 Offsets and strides are in bytes. Moves know only the width of an element (1, 2, 4, 8); combining
 knows the dtype, and computes 16-bit floats in float32. Duplicate destinations combine in order.
@@ -32,6 +32,7 @@ cdef inline c64 multiply_complex(c64 a, c64 b) noexcept nogil:
 '''
 
 WIDTHS = (1, 2, 4, 8)
+LINE = 64  # bytes of a cache line
 
 # dtype's short word -> C type of an element
 INTEGERS = {
@@ -79,6 +80,39 @@ cdef Py_ssize_t offsets_{t}(
         if <uint64_t>v >= <uint64_t>size:
             return j
     return -1
+
+"""
+
+# Whole cache lines are read, turned in a small square, and written as whole lines: neither side
+# comes back to a line that may be gone by then.
+TURN = """
+cdef void turn_{w}(
+    char* dst, Py_ssize_t dst_stride, const char* src, Py_ssize_t src_stride, Py_ssize_t rows,
+    Py_ssize_t columns
+) noexcept nogil:
+    cdef word{w}[{side}][{side}] square
+    cdef Py_ssize_t i = 0, j, r, c, many
+    cdef const word{w}* column
+    cdef word{w}* row
+    while i < rows:
+        many = min(<Py_ssize_t>{side}, rows - i)
+        j = 0
+        while many == {side} and j + {side} <= columns:
+            for c in range({side}):
+                column = <const word{w}*>(src + (j + c) * src_stride) + i
+                for r in range({side}):
+                    square[c][r] = column[r]
+            for r in range({side}):
+                row = <word{w}*>(dst + (i + r) * dst_stride) + j
+                for c in range({side}):
+                    row[c] = square[c][r]
+            j += {side}
+        while j < columns:
+            column = <const word{w}*>(src + j * src_stride) + i
+            for r in range(many):
+                (<word{w}*>(dst + (i + r) * dst_stride))[j] = column[r]
+            j += 1
+        i += {side}
 
 """
 
@@ -179,8 +213,8 @@ def render(isa):
         parts.append(source)
         names.append(f"offsets_{t}")
     for w in WIDTHS:
-        parts.append(MOVES.format(w=w))
-        names += [f"take_{w}", f"fold_set_{w}", f"index_set_{w}"]
+        parts.append(TURN.format(w=w, side=LINE // w) + MOVES.format(w=w))
+        names += [f"turn_{w}", f"take_{w}", f"fold_set_{w}", f"index_set_{w}"]
     for t, c in STORED.items():
         for op, formula in _formulas(t).items():
             parts.append(COMBINE.format(op=op, t=t, c=c, body=_body(t, formula)))

@@ -166,7 +166,8 @@ cdef inline f64 log_wide(f64 x) noexcept nogil:
 cdef inline f64 log1p_wide(f64 y) noexcept nogil:
     """log(1 + y) with small relative error, for finite y > -1."""
     cdef f64 u = 1.0 + y
-    return log_wide(u) + (y - (u - 1.0))  # what rounding took from u matters only where u is near 1
+    # What rounding took from u matters only where u is near 1; it is 1 at 2**53.
+    return log_wide(u) + ((y - (u - 1.0)) if u < 1048576.0 else 0.0)
 
 cdef inline f64 arctan_wide(f64 q) noexcept nogil:
     """arctan(q) for 0 <= q <= 1."""

@@ -42,7 +42,7 @@ TYPES = (
 )
 ROWS = (8, 4, 2, 1)  # rows that one pass of a skinny kernel takes
 WIDTH = 256  # columns of a unit of a skinny product whose b lies along n
-EXPORTS = ("plan", "advance", "pack", "tile", "skinny", "gather", "rows", "columns")
+EXPORTS = ("plan", "advance", "pack", "tile", "skinny", "gather")
 
 
 def render(isa: str) -> dict[str, str]:
@@ -254,6 +254,4 @@ def _table() -> str:
     for t in TYPES:
         lines += [f'        "matmul_{x}_{t.word}": <size_t>&{x}_{t.word},' for x in EXPORTS]
     lines.append('        "matmul_c64": <size_t>&product_c64,')
-    lines.append('        "matmul_fetch_f32": <size_t>&fetch_f32,')
-    lines.append('        "matmul_store_f32": <size_t>&store_f32,')
     return "\n".join([*lines, "    }"]) + "\n"

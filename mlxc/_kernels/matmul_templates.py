@@ -10,6 +10,10 @@ HEADER = '''# Printed by mlxc/_kernels/matmul_render.py: do not edit.
 
 from libc.string cimport memcpy, memset
 from mlxc._kernels.product cimport BRAIN, HALF, OWN, Product
+from mlxc._threads.pool cimport interrupted
+
+cdef enum:
+    LOOK = 1 << 15  # of the inner axis of a skinny product, between looks for Ctrl-C
 
 cdef extern from *:
     """
@@ -276,11 +280,9 @@ cdef void plan_@t@(Product* g) noexcept nogil:
     cdef bint few_columns = g.n <= 8 and (a_flat or a_tall)
     g.started = False
     g.mr, g.nr = @MR@, @NR@
-    if g.rows == NULL:
-        g.rows = rows_@t@
-    if g.columns == NULL:
-        g.columns = columns_@t@
-    if not g.plain and (few_rows or few_columns):
+    g.rows = rows_@t@
+    g.columns = columns_@t@
+    if few_rows or few_columns:
         # The few become the rows. Dot products read both operands in order: first choice.
         if few_columns and (not few_rows or a_flat and not b_tall):
             swap_@t@(g)
@@ -519,11 +521,17 @@ cdef void skinny_@t@(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
     cdef @T@[8 * @WIDTH@] acc
     cdef Py_ssize_t piece = unit % g.parts, left = unit // g.parts * g.un, i
     cdef Py_ssize_t n = least(g.un, g.n - left), k0 = piece * g.part, k1 = least(g.k, k0 + g.part)
+    cdef Py_ssize_t last = k1
     memset(acc, 0, g.m * g.un * @SIZE@)
-    if g.by_dot:
-        skinny_dot_@t@(g, left, n, k0, k1, acc)
-    else:
-        skinny_axpy_@t@(g, left, n, k0, k1, acc)
+    while k0 < last:
+        k1 = least(last, k0 + LOOK)
+        if g.by_dot:
+            skinny_dot_@t@(g, left, n, k0, k1, acc)
+        else:
+            skinny_axpy_@t@(g, left, n, k0, k1, acc)
+        k0 = k1
+        if k0 < last and interrupted():
+            return
     for i in range(g.m):
         if g.parts == 1:
             deliver_@t@(g, acc + i * g.un, i, left, n)
@@ -557,6 +565,8 @@ cdef void product_c64(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
     memset(re, 0, sizeof(re))
     memset(im, 0, sizeof(im))
     for k in range(g.k):
+        if k % LOOK == LOOK - 1 and interrupted():
+            return
         for j in range(n):
             s = <const float*>(g.b + k * g.b_row + (left + j) * g.b_col)
             br[j] = s[0]

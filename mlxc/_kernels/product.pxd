@@ -1,5 +1,4 @@
-"""What the kernels of matrix products and convolutions are handed: one product, its plan, and the
-block in hand.
+"""What the kernels of matrix products are handed: one product, its plan, and the block in hand.
 
 A product is out = alpha * (a @ b) + beta * c with a (m, k), b (k, n), c and out (m, n). The
 launcher fills the first part, `plan` the second; then either `advance` steps from block to block,
@@ -33,14 +32,12 @@ cdef struct Product:
     double alpha, beta
     char* scratch                     # of scratch_bytes, 64-byte aligned; set after plan
     int workers                       # how many may run units at once: for scratch_bytes alone
-    bint plain                        # whether skinny paths are forbidden (an image is an operand)
-    panels_fn rows                    # packs rows of a; NULL: by strides, and plan fills it in
-    panels_fn columns                 # packs columns of b, likewise
-    const void* image                 # what those of a convolution read
 
     # The plan. Sizes in elements unless they say bytes.
     bint skinny
     Py_ssize_t scratch_bytes
+    panels_fn rows                    # packs rows of a
+    panels_fn columns                 # packs columns of b
     int mr, nr                        # rows of a panel of a, columns of a panel of b
     Py_ssize_t mb, nb, kb             # what is packed at a time
     bint fused                        # one unit of columns: `tile` packs its own rows
@@ -57,28 +54,3 @@ cdef struct Product:
 
 ctypedef void (*plan_fn)(Product* product) noexcept nogil
 ctypedef bint (*advance_fn)(Product* product) noexcept nogil
-
-# A convolution's input, read as the matrix whose rows are output pixels and whose columns are taps
-# times channels.
-# Spatial axes are padded to three in front. Sizes in elements, memory row-major.
-cdef struct Image:
-    const char* data                  # first channel of the group in hand
-    Py_ssize_t itemsize               # bytes
-    int form
-    Py_ssize_t pixel                  # channels of a pixel, all groups
-    Py_ssize_t channels               # channels of a group
-    Py_ssize_t[3] size                # of the input
-    Py_ssize_t[3] out
-    Py_ssize_t[3] kernel
-    Py_ssize_t[3] stride
-    Py_ssize_t[3] low                 # padding in front; negative crops
-    Py_ssize_t[3] spread              # dilation of the kernel
-    Py_ssize_t[3] gap                 # dilation of the input
-    bint flip                         # taps in reverse order
-    panels_fn rows                    # the packers by strides that finish the work
-    panels_fn columns
-    # Depthwise; for the gradient of the weights, these are written and the result is read.
-    char* weight                      # (multiplier, taps, pixel)
-    char* result
-    Py_ssize_t multiplier
-    Py_ssize_t lines                  # of output pixels, all images

@@ -6,6 +6,7 @@ block of n x inner values along its first axis. Rules the loops keep:
 * Float sums and products are carried in double, 16-bit floats are widened as they are read.
 * Lines (inner = 1) are scanned as eight chains at a time where joining them changes no rounding
   that matters: a single chain waits for the latency of every addition.
+* Long work looks for Ctrl-C now and then.
 * A NaN stays in cummax and cummin from where it stands. Complex numbers are ordered by real part,
   then by imaginary part.
 """
@@ -45,6 +46,11 @@ from mlxc._kernels.types cimport (
     i16_out, i32_in, i32_out, i64_in, i64_out, u8_in, u8_out, u16_in, u16_out, u32_in, u32_out,
     u64_in, u64_out,
 )
+from mlxc._threads.pool cimport interrupted
+
+cdef enum:
+    BLOCK = 1 << 18     # values of a line between looks for Ctrl-C
+    ROWS = 1 << 12      # rows of columns between looks
 '''
 
 STEP = """
@@ -64,6 +70,8 @@ cdef void {key}_line(
     cdef Py_ssize_t i = 0
 {chains}
     while i < n:
+        if i % BLOCK == BLOCK - 1 and interrupted():
+            return
         value = {key}_step(<{D}>{load}, carry)
         y[i * step] = {store_line}
         carry = value
@@ -76,6 +84,8 @@ CHAIN_VARIABLES = """    cdef {D}[256] buffer
 """
 
 CHAINS = """    while i + 256 <= n:
+        if i % BLOCK == BLOCK - 256 and interrupted():
+            return
         for c in range(8):
             chain[c] = {identity}
         if inclusive:
@@ -106,6 +116,8 @@ cdef void {key}_columns(
     for j in range(width):
         carry[j] = {identity}
     for i in range(n):
+        if i % ROWS == ROWS - 1 and interrupted():
+            return
         if inclusive:
             for j in range(width):
                 value = {key}_step(<{D}>{load_column}, carry[j])
@@ -169,6 +181,8 @@ cdef void {key}(
         for k in range(width):
             {key}_start(&states[k])
         for i in range(n):
+            if i % ROWS == ROWS - 1 and interrupted():
+                return
             at = (n - 1 - i if reverse else i) * inner + j
             for k in range(width):
                 if inclusive:

@@ -6,8 +6,10 @@ Standard library only: ``setup.py`` runs it. Rules the loops keep:
   for dtypes of up to 32 bits, 64 for the others. NaN comes last. Complex numbers go by ``rank_*``.
 * Places are sorted as ``rank_*`` prints them, key above index in one number of twice the size. No
   two are equal, so every method is stable. There -0 equals 0.
-* Short rows are merged from small sorted runs, long ones counted digit by digit (LSD radix, digits
-  that all keys share are skipped); selection is a quickselect that gives up in favour of sorting.
+* Lines of a size are sorted together, one a lane, by a network of exchanges (Batcher 1968), which
+  takes any length. Alone, short rows are merged from small sorted runs and long ones counted digit
+  by digit (LSD radix, digits that all keys share are skipped); selection is a quickselect that
+  gives up in favour of sorting.
 * The first NaN wins argmax and argmin; of equal values the first.
 """
 
@@ -32,11 +34,15 @@ INFINITE = {"f16": 0x7C00, "bf16": 0x7F80, "f32": 0x7F800000, "f64": 0x7FF000000
 KEYS = {4: "uint32_t", 8: "uint64_t", 16: "u128"}
 RADIX_FROM = {4: 256, 8: 512, 16: 1024}  # shorter rows are merged
 SMALL = {4: 32, 8: 32, 16: 16}  # from runs of so many
+LINE = 64  # bytes of a cache line: the lanes of a network
+BLOCK = 1 << 18  # elements between looks for Ctrl-C
 
 HEAD_SORT = '''"""Sorting by keys. Written by mlxc/_kernels/sort_render.py: do not edit."""
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
+
+from mlxc._threads.pool cimport interrupted
 
 cdef extern from *:
     """
@@ -249,13 +255,16 @@ cdef void radix_{size}({K}* keys, {K}* other, Py_ssize_t n, int low) noexcept no
     cdef {K}* x = keys
     cdef {K}* y = other
     cdef {K} value
-    cdef Py_ssize_t i, at, total
+    cdef Py_ssize_t i, at, total, start
     cdef int digit, k
     memset(counts, 0, sizeof(counts))
-    for i in range(n):
-        value = x[i] >> (8 * low)
-        for digit in range({size} - low):
-            counts[digit][<uint8_t>(value >> (8 * digit))] += 1
+    for start in range(0, n, {block}):
+        if start and interrupted():
+            return
+        for i in range(start, min(start + {block}, n)):
+            value = x[i] >> (8 * low)
+            for digit in range({size} - low):
+                counts[digit][<uint8_t>(value >> (8 * digit))] += 1
     for digit in range({size} - low):
         count = counts[digit]
         if count[<uint8_t>(x[0] >> (8 * (low + digit)))] == n:
@@ -265,14 +274,20 @@ cdef void radix_{size}({K}* keys, {K}* other, Py_ssize_t n, int low) noexcept no
             at = count[k]
             count[k] = total
             total += at
-        for i in range(n):
-            value = x[i]
-            k = <uint8_t>(value >> (8 * (low + digit)))
-            y[count[k]] = value
-            count[k] += 1
+        for start in range(0, n, {block}):
+            if start and interrupted():
+                return
+            for i in range(start, min(start + {block}, n)):
+                value = x[i]
+                k = <uint8_t>(value >> (8 * (low + digit)))
+                y[count[k]] = value
+                count[k] += 1
         x, y = y, x
     if x != keys:
-        memcpy(keys, x, n * sizeof({K}))
+        for start in range(0, n, {block}):
+            if start and interrupted():
+                return
+            memcpy(keys + start, x + start, min(<Py_ssize_t>{block}, n - start) * sizeof({K}))
 
 
 cdef void sort_{size}(char* keys, char* other, Py_ssize_t n, int low) noexcept nogil:
@@ -282,6 +297,41 @@ cdef void sort_{size}(char* keys, char* other, Py_ssize_t n, int low) noexcept n
         merge_runs_{size}(<{K}*>keys, <{K}*>other, n)
     else:
         radix_{size}(<{K}*>keys, <{K}*>other, n, low)
+"""
+
+# Knuth, volume 3, 5.2.2, algorithm M: sorts n keys, here n rows of a cache line of keys each.
+NETWORK = """
+
+cdef inline void exchange_{size}({K}* a, {K}* b) noexcept nogil:
+    cdef {K}[{lanes}] x
+    cdef {K}[{lanes}] y
+    cdef Py_ssize_t l
+    for l in range({lanes}):  # all is read before anything is written: a and b might overlap
+        x[l] = a[l]
+        y[l] = b[l]
+    for l in range({lanes}):
+        a[l] = x[l] if x[l] < y[l] else y[l]
+    for l in range({lanes}):
+        b[l] = y[l] if x[l] < y[l] else x[l]
+
+
+cdef void network_{size}(char* keys, Py_ssize_t n) noexcept nogil:
+    cdef {K}* x = <{K}*>keys
+    cdef Py_ssize_t top = 1, p, q, r, d, i
+    while 2 * top < n:
+        top *= 2
+    p = top if n > 1 else 0
+    while p > 0:
+        q, r, d = top, 0, p
+        while True:
+            while r + d < n:  # runs of p rows, p apart
+                for i in range(r, min(r + p, n - d)):
+                    exchange_{size}(x + i * {lanes}, x + (i + d) * {lanes})
+                r += 2 * p
+            if q == p:
+                break
+            d, q, r = q - p, q // 2, p
+        p //= 2
 """
 
 # Keys are distinct. Lomuto's partition without a branch: random keys make branches cost more.
@@ -296,7 +346,7 @@ cdef inline {K} middle_{size}({K} a, {K} b, {K} c) noexcept nogil:
 cdef void select_{size}(char* keys, char* other, Py_ssize_t n, Py_ssize_t kth) noexcept nogil:
     cdef {K}* x = <{K}*>keys
     cdef {K} pivot, value
-    cdef Py_ssize_t low = 0, high = n, i, j, size
+    cdef Py_ssize_t low = 0, high = n, i, j, size, start
     cdef int patience = 64
     while high - low > {small}:
         patience -= 1
@@ -306,11 +356,14 @@ cdef void select_{size}(char* keys, char* other, Py_ssize_t n, Py_ssize_t kth) n
             return
         pivot = middle_{size}(x[low + size // 4], x[low + size // 2], x[low + size // 4 * 3])
         j = low
-        for i in range(low, high):
-            value = x[i]
-            x[i] = x[j]
-            x[j] = value
-            j += value < pivot
+        for start in range(low, high, {block}):
+            if start > low and interrupted():
+                return
+            for i in range(start, min(start + {block}, high)):
+                value = x[i]
+                x[i] = x[j]
+                x[j] = value
+                j += value < pivot
         # Everything below the pivot stands before j; the pivot itself does not yet stand at j.
         if kth < j:
             high = j
@@ -544,12 +597,18 @@ def _render_sort():
         names += found
     for size, key in KEYS.items():
         words = {"size": size, "K": key, "radix_from": RADIX_FROM[size], "small": SMALL[size]}
+        words["block"] = BLOCK
         parts.append((SMALL_RANKED if size < 16 else SMALL_INSERTED).format(**words))
         parts.append(SORT.format(**words))
         names.append(f"sort_{size}")
+    for size in (4, 8):
+        parts.append(NETWORK.format(size=size, K=KEYS[size], lanes=LINE // size))
+        names.append(f"network_{size}")
     for size in (8, 16):
         parts.append(
-            SELECT.format(size=size, K=KEYS[size], half_bytes=size // 2, small=SMALL[size])
+            SELECT.format(
+                size=size, K=KEYS[size], half_bytes=size // 2, small=SMALL[size], block=BLOCK
+            )
         )
         parts.append(PLACES.format(size=size, P=KEYS[size]))
         names += [f"select_{size}", f"places_{size}"]

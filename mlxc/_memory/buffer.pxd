@@ -12,6 +12,8 @@ cdef class Buffer:
 cdef Buffer new_buffer(Py_ssize_t nbytes)
 # A Buffer over foreign memory, kept alive by owner.
 cdef Buffer wrap_buffer(char* data, Py_ssize_t nbytes, object owner, bint readonly)
+# The bytes of the block that a request of nbytes (0 or more) gets.
+cdef Py_ssize_t block_size(Py_ssize_t nbytes) noexcept nogil
 # Scratch memory from the same cache, for use without the GIL. NULL if there is none. nbytes as
 # given to scratch_alloc.
 cdef char* scratch_alloc(Py_ssize_t nbytes) noexcept nogil

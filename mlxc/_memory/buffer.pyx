@@ -3,11 +3,12 @@
 Design: a fresh large block costs more than the arithmetic on it (page faults), so freed blocks are
 kept on free lists, one a size class, four classes a power of two. The lists are threaded through
 the freed blocks themselves. When the cache is over its limit, blocks of the class that was unused
-for longest go first.
+for longest go first. Where a device shares the memory, blocks come from regions that it can see.
 
 Rules: one spin lock guards the lists and the counts; nothing is allocated or given back to the
 system while it is held, and it is held across fork, so that a child finds the lists whole. Sizes
-are 64-bit bytes throughout.
+are 64-bit bytes throughout. Built with the address sanitiser, bytes of a block beyond those asked
+for and freed blocks are poisoned: the cache would hide their misuse.
 """
 
 import operator
@@ -16,6 +17,8 @@ import os
 cimport cython
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free
+
+from mlxc._memory.regions cimport region_alloc, region_forget, region_free, regions_wanted
 
 cdef extern from "<stdlib.h>" nogil:
     int posix_memalign(void**, size_t, size_t)
@@ -31,6 +34,19 @@ cdef extern from * nogil:
     """
     #include <stdint.h>
     #include <sys/mman.h>
+    #ifdef __SANITIZE_ADDRESS__
+    #include <sanitizer/asan_interface.h>
+    #else
+    #define ASAN_POISON_MEMORY_REGION(data, size)
+    #define ASAN_UNPOISON_MEMORY_REGION(data, size)
+    #endif
+    /* For the address sanitiser: of a block in use, `used` bytes may be touched. */
+    static inline char *mlxc_open(void *data, size_t used, size_t size) {
+        if (!data) return NULL;
+        ASAN_UNPOISON_MEMORY_REGION(data, used);
+        ASAN_POISON_MEMORY_REGION((char *)data + used, size - used);
+        return data;
+    }
     #define MLXC_HUGE ((size_t)2 << 20)
     /* 2 MiB alignment, so that huge pages can be used: maps too much and gives back both ends. */
     static void *mlxc_map(size_t size) {
@@ -52,6 +68,7 @@ cdef extern from * nogil:
     static inline int mlxc_is_locked(int *lock) { return __atomic_load_n(lock, __ATOMIC_RELAXED); }
     static inline void mlxc_unlock(int *lock) { __atomic_store_n(lock, 0, __ATOMIC_RELEASE); }
     """
+    char* open_block "mlxc_open"(void*, size_t, size_t)
     void* map_pages "mlxc_map"(size_t)
     int munmap(void*, size_t)
     int highest_bit "mlxc_highest_bit"(uint64_t)
@@ -106,6 +123,12 @@ cdef inline int class_of(Py_ssize_t nbytes, Py_ssize_t* size) noexcept nogil:
     return (bit - 8) * 4 + <int>quarter
 
 
+cdef Py_ssize_t block_size(Py_ssize_t nbytes) noexcept nogil:
+    cdef Py_ssize_t size
+    class_of(max(nbytes, 1), &size)
+    return size
+
+
 cdef inline void count_active(Py_ssize_t size) noexcept nogil:
     global active, peak
     active += size
@@ -128,14 +151,14 @@ cdef inline char* take(Py_ssize_t nbytes, Py_ssize_t* size) noexcept nogil:
     lock()
     block = freed[klass]
     if block == NULL:
-        return take_from_system(size[0])
+        return open_block(take_from_system(size[0]), nbytes, size[0])
     freed[klass] = block.next
     ticks += 1
     used_at[klass] = ticks
     cached -= size[0]
     count_active(size[0])
     unlock_word(&word)
-    return <char*>block
+    return open_block(block, nbytes, size[0])
 
 
 cdef char* take_from_system(Py_ssize_t size) noexcept nogil:
@@ -170,6 +193,7 @@ cdef inline void put_back(char* data, Py_ssize_t nbytes) noexcept nogil:
     cdef Block* block = <Block*>data
     cdef Py_ssize_t size
     cdef int klass = class_of(max(nbytes, 1), &size)
+    open_block(data, sizeof(Block), size)
     block.size = size
     lock()
     active -= size
@@ -222,6 +246,8 @@ cdef void free_chain(Block* chain) noexcept nogil:
 
 cdef void* allocate(Py_ssize_t size) noexcept nogil:
     cdef void* data = NULL
+    if regions_wanted():
+        return region_alloc(size)
     if size >= PAGED:
         return map_pages(size)
     if posix_memalign(&data, 64, size):
@@ -230,6 +256,9 @@ cdef void* allocate(Py_ssize_t size) noexcept nogil:
 
 
 cdef void release(Block* block) noexcept nogil:
+    open_block(block, block.size, block.size)
+    if regions_wanted() and region_free(block):
+        return
     if block.size >= PAGED:
         munmap(block, block.size)
     else:
@@ -246,6 +275,8 @@ cdef class Buffer:
     def __dealloc__(self):
         if self.data != NULL and self.owner is None:
             put_back(self.data, self.nbytes)
+        elif self.data != NULL and regions_wanted():
+            region_forget(self.data, self.nbytes)
 
 
 cdef Buffer new_buffer(Py_ssize_t nbytes):

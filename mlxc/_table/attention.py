@@ -169,7 +169,6 @@ ROWS = register(
             jvp=_jvp,
             vmap=_vmap,
             samples=_samples,
-            no_kernel="a Metal kernel has not been written",
         )
     ],
 )

@@ -239,7 +239,7 @@ register(
             vjp=_vjp,
             linear=True,
             vmap=_vmap,
-            contiguous=True,
+            contiguous=(True, False),
             samples=_samples,
         ),
         Kernel(

@@ -15,12 +15,15 @@ FAMILIES = (
     "sort",
     "matmul",
     "conv",
+    "pool",
     "attention",
+    "recurrent",
     "quantized",
     "random",
     "fft",
     "linalg",
     "fused",
+    "custom",
 )
 
 # What each column asks, and the paths where a family's answer may stand; one of them is enough.
@@ -34,7 +37,6 @@ COLUMNS = {
     "benchmark": ("bench/bench_{}.py",),
 }
 
-_NO_GPU = "the GPU back end is not written yet (docs/design.md)"
 _PROGRAM = "these rows run in fused programs (_backends/cpu/programs.pyx)"
 _STRIDES = "a movement changes strides only: nothing runs"
 
@@ -47,9 +49,15 @@ ABSENCES = {
     ("movement", "kernel"): _STRIDES,
     ("movement", "launcher"): _STRIDES,
     ("movement", "test"): "tests/test_table.py tests every row, test_shaping.py the functions",
-    ("fft", "kernel"): "the FFT is NumPy's pocketfft, called by the launcher",
+    ("pool", "function"): "nn/layers/pooling.py binds the rows: MLX has no functions of this name",
     ("linalg", "kernel"): "factorisations are LAPACK's through NumPy, called by the launcher",
     ("fused", "kernel"): "macros, printed from their formulas by _table/render.py",
     ("fused", "launcher"): "macros replace groups inside programs (_backends/cpu/macros.py)",
-    **{(family, "shader"): _NO_GPU for family in FAMILIES},
+    ("elementwise", "shader"): "printed from the rows' formulas by _backends/metal/expressions.py",
+    ("custom", "kernel"): "a user's text, for the GPU only",
+    ("custom", "shader"): "a user's text; shaders/custom.h is what it may use",
+    ("custom", "test"): "tests/metal/test_custom_kernels.py: there must be a device",
+    ("custom", "benchmark"): "its speed is the user's",
+    ("fused", "shader"): "the device's compiler fuses what programs print",
+    ("linalg", "shader"): "factorisations run on the processor, where all but huge ones are faster",
 }

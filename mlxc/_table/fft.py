@@ -97,7 +97,6 @@ ROWS = register(
             linear=True,
             vmap=_vmap,
             samples=_samples,
-            no_kernel="the CPU's transform is used; a Metal kernel has not been written",
         )
     ],
 )

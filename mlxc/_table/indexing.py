@@ -470,8 +470,6 @@ def _concatenate_samples(mx, rng):
     return [((a, b), {"axis": 1}), ((a, mx.transpose(c), a), {"axis": 0}), ((a,), {"axis": 0})]
 
 
-_NO_METAL = "the CPU's loops are used; a Metal kernel has not been written"
-
 ROWS = register(
     "indexing",
     [
@@ -484,7 +482,6 @@ ROWS = register(
             jvp=_gather_jvp,
             vmap=_gather_vmap,
             samples=_gather_samples,
-            no_kernel=_NO_METAL,
         ),
         Kernel(
             "scatter",
@@ -495,7 +492,6 @@ ROWS = register(
             jvp=_scatter_jvp,
             vmap=_scatter_vmap,
             samples=_scatter_samples,
-            no_kernel=_NO_METAL,
         ),
         Kernel(
             "take_along_axis",
@@ -506,7 +502,6 @@ ROWS = register(
             jvp=_take_along_jvp,
             vmap=_take_along_vmap,
             samples=_take_along_samples,
-            no_kernel=_NO_METAL,
         ),
         Kernel(
             "put_along_axis",
@@ -517,7 +512,6 @@ ROWS = register(
             jvp=_put_along_jvp,
             vmap=_put_along_vmap,
             samples=_put_along_samples,
-            no_kernel=_NO_METAL,
         ),
         Kernel(
             "slice_update",
@@ -528,7 +522,6 @@ ROWS = register(
             jvp=_slice_update_jvp,
             vmap=_slice_update_vmap,
             samples=_slice_update_samples,
-            no_kernel=_NO_METAL,
         ),
         Kernel(
             "concatenate",
@@ -539,7 +532,6 @@ ROWS = register(
             jvp=_concatenate_jvp,
             vmap=_concatenate_vmap,
             samples=_concatenate_samples,
-            no_kernel=_NO_METAL,
         ),
     ],
 )

@@ -8,7 +8,6 @@ ordinary numbers.
 
 from .rows import NO_GRADIENT, Kernel, register
 
-_NO_METAL = "a Metal kernel has not been written"
 _FLOATING = ("float32", "float16", "bfloat16")
 _CODES = NO_GRADIENT(
     "codes are integers; compute the loss from dequantize(...), whose scales and biases have "
@@ -293,7 +292,6 @@ ROWS = register(
             vmap=_quantize_vmap,
             samples=_quantize_samples,
             contiguous=True,
-            no_kernel=_NO_METAL,
         ),
         Kernel(
             "dequantize",
@@ -305,7 +303,6 @@ ROWS = register(
             vmap=_dequantize_vmap,
             samples=_dequantize_samples,
             contiguous=True,
-            no_kernel=_NO_METAL,
         ),
         Kernel(
             "to_fp8",
@@ -315,7 +312,6 @@ ROWS = register(
             vmap=lambda mx, batched, x: (mx.to_fp8(x),),
             samples=lambda mx, rng: [((_normal(mx, rng, 3, 7),), {})],
             contiguous=True,
-            no_kernel=_NO_METAL,
         ),
         Kernel(
             "quantized_matmul",
@@ -327,7 +323,6 @@ ROWS = register(
             vmap=_matmul_vmap,
             samples=_matmul_samples,
             contiguous=True,
-            no_kernel=_NO_METAL,
         ),
         Kernel(
             "gather_qmm",
@@ -338,7 +333,6 @@ ROWS = register(
             jvp=_gather_jvp,
             samples=_gather_samples,
             contiguous=True,
-            no_kernel=_NO_METAL,
         ),
     ],
 )

@@ -151,9 +151,10 @@ class Kernel(Row):
     jvp: Any = None
     linear: bool = False  # outputs linear in every operand taken alone: then jvp follows by itself
     vmap: Any = None  # (mx, batched, *operands, **params) -> outputs
-    contiguous: bool = (
-        False  # whether the kernel wants row-major operands (the planner copies others)
-    )
+    # whether vjp takes None as the cotangent of an output that nobody differentiates (else: zeros)
+    partial_cotangents: bool = False
+    # whether the kernel wants row-major operands (the planner copies others): all, or one by one
+    contiguous: bool | Sequence[bool] = False
     samples: Any = None  # (mx, rng) -> [(operands, params), ...] for the free tests
     no_kernel: str = ""  # why there is no Metal kernel, if there is none
     kind = "kernel"

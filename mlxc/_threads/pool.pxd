@@ -9,7 +9,9 @@ cdef enum:
     MAX_WORKERS = 256  # `worker` is below this: scratch may be indexed by it
 
 cdef void par(job_fn job, void* arg, Py_ssize_t chunks) noexcept nogil
-cdef int thread_count() noexcept nogil  # how many threads run chunks, the caller included
+# How many threads run chunks, the caller included. Until this thread begins work again, `par` uses
+# no more: scratch may be made for so many.
+cdef int thread_count() noexcept nogil
 
 # Ctrl-C in long work: the main thread looks for signals now and then while it runs chunks. When a
 # handler raises, the chunks that are left are skipped and their results are worthless; whoever

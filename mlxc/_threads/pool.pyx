@@ -56,13 +56,22 @@ cdef extern from * nogil:
         uint64_t done __attribute__((aligned(64)));
         uint64_t owned __attribute__((aligned(64)));
         uint64_t job __attribute__((aligned(64)));
-        uint64_t arg, chunks, stop, sleepers, caller_sleeps, interrupted;
+        uint64_t arg, chunks, workers, stop, sleepers, caller_sleeps, interrupted, wanted;
     } mlxc_pool;
+    static __thread uint64_t mlxc_told;
     static inline pthread_t mlxc_thread(unsigned long ident) { return (pthread_t)ident; }
     static inline int64_t mlxc_milliseconds(void) {
         struct timespec now;
         clock_gettime(CLOCK_MONOTONIC, &now);
         return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    }
+    static inline int mlxc_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, long ms) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += ms * 1000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        return pthread_cond_timedwait(cond, mutex, &until);
     }
     static inline uint64_t mlxc_get(uint64_t *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
     static inline uint64_t mlxc_peek(uint64_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
@@ -96,12 +105,19 @@ cdef extern from * nogil:
         uint64_t job  # job_fn; with arg and chunks fixed while ticket has unclaimed chunks
         uint64_t arg  # void*
         uint64_t chunks
+        uint64_t workers  # threads that may run chunks of this region
         uint64_t stop  # workers leave when they see it
         uint64_t sleepers  # workers waiting on `wake`
         uint64_t caller_sleeps  # the owner waits on `finished`
         uint64_t interrupted  # 1 when a signal handler has raised: chunks are skipped
+        uint64_t wanted  # threads that run chunks, the caller included
+    # The most threads that this thread was told of since it began its work, 0 if none: scratch was
+    # made for so many, whatever another thread sets meanwhile.
+    uint64_t told "mlxc_told"
     pthread_t thread_of_ident "mlxc_thread"(unsigned long)
     int64_t milliseconds "mlxc_milliseconds"()
+    # 0, or not when so many milliseconds have passed
+    int wait_shortly "mlxc_wait"(pthread_cond_t*, pthread_mutex_t*, long)
     uint64_t get "mlxc_get"(uint64_t*)
     uint64_t peek "mlxc_peek"(uint64_t*)
     void put "mlxc_put"(uint64_t*, uint64_t)
@@ -121,7 +137,6 @@ cdef pthread_mutex_t mutex
 cdef pthread_cond_t wake
 cdef pthread_cond_t finished
 cdef pthread_t[MAX_WORKERS] handles
-cdef int wanted = 1  # threads that run chunks, the caller included
 cdef bint started = False  # whether workers were started in this process
 cdef int running = 0  # workers that could be started: fewer than wanted - 1 if the system refuses
 cdef pthread_t main_thread  # the one in which Python runs signal handlers
@@ -132,7 +147,8 @@ cdef object interruption = None  # what a signal handler raised
 
 cdef void par(job_fn job, void* arg, Py_ssize_t chunks) noexcept nogil:
     cdef Py_ssize_t chunk
-    if chunks > 1 and chunks < <Py_ssize_t>LEFT and wanted > 1 and not swap(&pool.owned, 1):
+    cdef bint together = 1 < chunks < <Py_ssize_t>LEFT and peek(&pool.wanted) > 1
+    if together and not swap(&pool.owned, 1):
         if not started:
             start_workers()
         run_region(job, arg, chunks)
@@ -146,7 +162,8 @@ cdef void par(job_fn job, void* arg, Py_ssize_t chunks) noexcept nogil:
 
 cdef void begin_work() noexcept nogil:
     """Work begins. The first look for signals is some time away: short work never pays for it."""
-    global looked
+    global looked, told
+    told = 0
     if pthread_equal(pthread_self(), main_thread):
         looked = milliseconds()
 
@@ -196,7 +213,10 @@ cdef int raise_if_interrupted() except -1:
 
 
 cdef int thread_count() noexcept nogil:
-    return wanted
+    global told
+    cdef uint64_t now = peek(&pool.wanted)
+    told = now if told == 0 or now < told else told
+    return <int>told
 
 
 cdef void run_region(job_fn job, void* arg, Py_ssize_t chunks) noexcept nogil:
@@ -205,6 +225,7 @@ cdef void run_region(job_fn job, void* arg, Py_ssize_t chunks) noexcept nogil:
     poke(&pool.job, <uint64_t>job)
     poke(&pool.arg, <uint64_t>arg)
     poke(&pool.chunks, chunks)
+    poke(&pool.workers, told if told else <uint64_t>MAX_WORKERS)
     poke(&pool.done, 0)
     put(&pool.ticket, (region << 32) | <uint64_t>chunks)
     if get(&pool.sleepers):
@@ -228,6 +249,8 @@ cdef bint take_chunks(int worker) noexcept nogil:
         job = <job_fn>peek(&pool.job)
         arg = <void*>peek(&pool.arg)
         chunks = peek(&pool.chunks)
+        if <uint64_t>worker >= peek(&pool.workers):
+            break
         claimed = ticket & LEFT if interrupted() else 1  # all at once, to run none
         if compare_and_swap(&pool.ticket, ticket, ticket - claimed):
             if not peek(&pool.interrupted):
@@ -253,7 +276,12 @@ cdef void wait_for(Py_ssize_t chunks) noexcept nogil:
     pthread_mutex_lock(&mutex)
     put(&pool.caller_sleeps, 1)
     while get(&pool.done) != <uint64_t>chunks:
-        pthread_cond_wait(&finished, &mutex)
+        if not pthread_equal(pthread_self(), main_thread):
+            pthread_cond_wait(&finished, &mutex)
+        elif wait_shortly(&finished, &mutex, LOOK_EVERY):   # the main thread looks for signals
+            pthread_mutex_unlock(&mutex)
+            interrupted()
+            pthread_mutex_lock(&mutex)
     put(&pool.caller_sleeps, 0)
     pthread_mutex_unlock(&mutex)
 
@@ -290,7 +318,7 @@ cdef void start_workers() noexcept nogil:
     pthread_sigmask(SIG_SETMASK, &every, &before)
     started = True
     running = 0
-    while running < wanted - 1:
+    while running < <int>peek(&pool.wanted) - 1:
         if pthread_create(&handles[running], NULL, worker_main, <void*><Py_ssize_t>(running + 1)):
             break
         running += 1
@@ -339,7 +367,7 @@ def get_num_threads():
     >>> get_num_threads() >= 1
     True
     """
-    return wanted
+    return <int>peek(&pool.wanted)
 
 
 def set_num_threads(n):
@@ -359,16 +387,15 @@ def set_num_threads(n):
     >>> set_num_threads(before)
     2
     """
-    global wanted
     cdef int count = checked_count(operator.index(n), "[set_num_threads] n")
     cdef int before
     with nogil:
         while swap(&pool.owned, 1):
             sched_yield()
-        before = wanted
+        before = <int>peek(&pool.wanted)
         if count != before:
             stop_workers()
-            wanted = count
+            poke(&pool.wanted, count)
         put(&pool.owned, 0)
     return before
 
@@ -394,7 +421,7 @@ def _threads_at_start():
     return min(os.cpu_count() or 1, MAX_WORKERS)
 
 
-wanted = _threads_at_start()
+poke(&pool.wanted, <uint64_t><int>_threads_at_start())
 begin_process()
 main_thread = thread_of_ident(threading.main_thread().ident)
 if pthread_atfork(NULL, NULL, <void (*)() noexcept nogil>begin_process):

@@ -4,8 +4,10 @@ and arrays get the methods of the same names. Transforms (floor 6) publish their
 
 import importlib as _importlib
 import math as _math
+import sys as _sys
 
 from mlxc._backends import cpu as _cpu  # importing it makes evaluation possible
+from mlxc._backends import metal as _metal_backend  # and on a GPU, where there is one
 from mlxc._graph import array
 from mlxc._graph import bind as _bind
 from mlxc._graph import is_transposed as _is_transposed  # for rules of the table
@@ -39,16 +41,30 @@ _FLAT = (
     "io",
     "interop",
     "printing",
+    "profiling",
 )
 # ... and modules that are names of mx.
-_SPACES = ("fft", "linalg", "random", "fast", "metal", "cuda", "distributed")
+_SPACES = ("fft", "linalg", "random", "fast", "metal", "cuda", "distributed", "debug")
 
 for _name in _FLAT + _SPACES:
     _module = _importlib.import_module(f"{__name__}.{_name}")
     if _name in _FLAT:
         globals().update({name: getattr(_module, name) for name in _module.__all__})
 
+from . import recurrent  # noqa: E402 - used by layers only
 from .fused import softmax  # noqa: E402 - must not be hidden by the modules above
+
+if _metal_backend.available:
+    from ._streams import heed_streams as _heed_streams
+
+    _heed_streams(globals())
+    for _name in _SPACES:
+        _heed_streams(vars(globals()[_name]))
+
+# What a module publishes is here; the module itself is found by importing it.
+for _name in [name for name in globals() if f"{__name__}.{name}" in _sys.modules]:
+    if _name not in _SPACES and globals()[_name] is _sys.modules[f"{__name__}.{_name}"]:
+        del globals()[_name]
 
 _bind_all(globals())
 

@@ -21,35 +21,18 @@ from mlxc.core.interop import ArrayIterator as ArrayIterator
 from mlxc.core.interop import ArrayLike as ArrayLike
 from mlxc.core.printing import PrintOptions as PrintOptions
 from mlxc.core.printing import printoptions as printoptions
+from mlxc.core.profiling import profile as profile
 from mlxc.transforms.attached import custom_function as custom_function
 from mlxc.transforms.exporting import FunctionExporter as FunctionExporter
 
-from . import arithmetic as arithmetic
-from . import attention as attention
-from . import conv as conv
-from . import creation as creation
 from . import cuda as cuda
-from . import devices as devices
+from . import debug as debug
 from . import distributed as distributed
-from . import dtypes as dtypes
-from . import elementwise as elementwise
-from . import evaluation as evaluation
 from . import fast as fast
 from . import fft as fft
-from . import fused as fused
-from . import indexing as indexing
-from . import interop as interop
-from . import io as io
 from . import linalg as linalg
-from . import memory as memory
 from . import metal as metal
-from . import movement as movement
-from . import printing as printing
-from . import quantized as quantized
 from . import random as random
-from . import reduce as reduce
-from . import scan as scan
-from . import shaping as shaping
 
 Operand: TypeAlias = array | ArrayLike | np.ndarray | complex | Sequence[Any]
 Where: TypeAlias = Stream | Device | DeviceType | None

@@ -126,17 +126,21 @@ def _check_bytes(name, piece):
         raise TypeError(f"[load] {name} gives {type(piece).__name__}; open the file in binary mode")
 
 
+def _check_regular(path, status):
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"[load] {path} is no regular file; give a file or an open file object")
+
+
 @contextlib.contextmanager
 def open_source(file):
     """A Source over a path or a readable file object; a path is closed at the end."""
     if isinstance(file, (str, os.PathLike)):
         path = os.fspath(file)
+        if not os.path.isdir(path):  # opening says that of a directory; a pipe it would wait for
+            _check_regular(path, os.stat(path))
         with open(path, "rb") as stream:
             status = os.fstat(stream.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ValueError(
-                    f"[load] {path} is no regular file; give a file or an open file object"
-                )
+            _check_regular(path, status)
             yield Source(stream, path, status.st_size)
         return
     if not hasattr(file, "read"):
@@ -175,6 +179,10 @@ def open_target(op, file, extension):
     path = os.path.realpath(path)  # through a link to the file, not over the link
     if os.path.isdir(path):
         raise IsADirectoryError(f"[{op}] {path} is a directory; give the name of a file")
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe or a device
+        raise ValueError(
+            f"[{op}] {path} is no regular file; give the name of one or an open file object"
+        )
     with _replacing(path) as stream:
         yield stream
 

@@ -59,6 +59,21 @@ cdef Node product_node(int op, Node a, Node b, object params):
     return node
 
 
+cdef Node vector_product(Node x, Node y):
+    """The product of a vector with a vector or a matrix, or of a matrix with a vector; None where
+    they do not fit."""
+    cdef Node node
+    cdef Node row = reshape(x, (1, x.shape[0])) if x.ndim == 1 else x
+    cdef Node column = reshape(y, (y.shape[0], 1)) if y.ndim == 1 else y
+    if row.ndim != 2 or column.ndim != 2 or not fits(row, column):
+        return None
+    node = product_node(MATMUL, row, column, ())
+    set_inputs(node, 2)
+    put_input(node, 0, row)
+    put_input(node, 1, column)
+    return reshape(node, shape_tuple(x)[:-1] + shape_tuple(y)[1:])
+
+
 cdef Node in_shape_of(Node product, Node a):
     """The product of a's tall form, with a's leading axes again."""
     if a.ndim == 2:
@@ -73,6 +88,9 @@ def quick_matmul(a, b):
         return None
     x = (<array>a).node
     y = (<array>b).node
+    if (x.ndim == 1 and y.ndim) or (y.ndim == 1 and x.ndim):
+        node = vector_product(x, y)
+        return None if node is None else wrap(node)
     if not fits(x, y):
         return None
     flat = tall(x) if y.ndim == 2 else x

@@ -1,11 +1,19 @@
-"""Devices and streams: where operations run. There is one processor; its streams run in the order
-of evaluation."""
+"""Devices and streams: where operations run. There is one processor, and one GPU where Metal has
+one; the streams of a device run in the order of evaluation.
+
+``MLXC_DEFAULT_DEVICE`` (cpu, gpu) says on which of them threads begin; else it is the GPU, if there
+is one.
+"""
 
 import enum
 import itertools
 import os
 import platform
 import threading
+
+from mlxc._backends.metal import available as _has_gpu
+from mlxc._graph import begin_on_device, place_on_device
+from mlxc._metal.shim import get_device as _metal_device
 
 __all__ = [
     "Device",
@@ -108,14 +116,39 @@ class ThreadLocalStream(Stream):
 
 
 _numbers = itertools.count(1)
-_cpu_device = Device(cpu)
+_devices = [Device(cpu), Device(gpu)] if _has_gpu else [Device(cpu)]
+
+
+def _first_device():
+    """What threads begin with."""
+    wanted = os.environ.get("MLXC_DEFAULT_DEVICE", "")
+    for device in _devices:
+        if device.type.name == wanted:
+            return device
+    if wanted:
+        names = " or ".join(device.type.name for device in _devices)
+        raise ImportError(f"[mlxc] MLXC_DEFAULT_DEVICE={wanted}; {names} would be there")
+    return _devices[-1]
+
+
+_first_stream = Stream(_first_device(), 0)
+begin_on_device(_first_stream.device.type is gpu)
 
 
 class _Defaults(threading.local):
-    """The default stream, in each thread its own."""
+    """The default stream, in each thread its own; the thread's nodes are made for its device."""
 
     def __init__(self):
-        self.stream = Stream(_cpu_device, 0)
+        self._stream = _first_stream
+
+    @property
+    def stream(self):
+        return self._stream
+
+    @stream.setter
+    def stream(self, value):
+        self._stream = value
+        place_on_device(value.device.type is gpu)
 
 
 _defaults = _Defaults()
@@ -128,7 +161,8 @@ def _device_of(op, value):
     if not isinstance(value, Device):
         raise TypeError(f"[{op}] got {value!r}; mx.cpu, mx.gpu or a Device would be right")
     if not is_available(value):
-        raise ValueError(f"[{op}] {value!r} is not there; this machine has {_cpu_device!r} only")
+        there = " and ".join(map(repr, _devices))
+        raise ValueError(f"[{op}] {value!r} is not there; this machine has {there}")
     return value
 
 
@@ -139,16 +173,14 @@ def is_available(device):
         device (Device or DeviceType): What is asked about.
 
     Returns:
-        bool: True for the processor.
+        bool: True for the processor, and for the GPU where Metal has one.
 
     Example:
         >>> import mlxc.core as mx
         >>> mx.is_available(mx.cpu)
         True
     """
-    if isinstance(device, Device):
-        return device.type is cpu and device.index == 0
-    return device is cpu
+    return device in _devices
 
 
 def device_count(device_type):
@@ -158,14 +190,14 @@ def device_count(device_type):
         device_type (DeviceType): ``mx.cpu`` or ``mx.gpu``.
 
     Returns:
-        int: 1 for the processor.
+        int: 1 for the processor, 1 or 0 for the GPU.
 
     Example:
         >>> import mlxc.core as mx
         >>> mx.device_count(mx.cpu)
         1
     """
-    return 1 if device_type is cpu else 0
+    return sum(device.type is device_type for device in _devices)
 
 
 def _processor_name():
@@ -186,7 +218,8 @@ def device_info(d=None):
         d (Device or DeviceType, optional): Default: the default device.
 
     Returns:
-        dict: ``device_name``, ``architecture``, ``memory_size`` (bytes) where the system tells it.
+        dict: ``device_name``, ``architecture``, ``memory_size`` (bytes) where the system tells it;
+            of the GPU also ``max_buffer_length`` and ``max_recommended_working_set_size`` (bytes).
 
     Raises:
         ValueError: If there is no such device.
@@ -196,7 +229,8 @@ def device_info(d=None):
         >>> "device_name" in mx.device_info()
         True
     """
-    _device_of("device_info", default_device() if d is None else d)
+    if _device_of("device_info", default_device() if d is None else d).type is gpu:
+        return dict(_metal_device().info)
     info = {"architecture": platform.machine(), "device_name": _processor_name()}
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         info["memory_size"] = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -207,12 +241,12 @@ def default_device():
     """The device that operations run on.
 
     Returns:
-        Device: The processor.
+        Device: The one that was set, or that threads begin with.
 
     Example:
         >>> import mlxc.core as mx
-        >>> mx.default_device()
-        Device(cpu, 0)
+        >>> mx.is_available(mx.default_device())
+        True
     """
     return _defaults.stream.device
 
@@ -240,15 +274,16 @@ def default_stream(device):
         device (Device or DeviceType): One that is there.
 
     Returns:
-        Stream: The default one.
+        Stream: This thread's, if it is on that device; else the device's first.
 
     Example:
         >>> import mlxc.core as mx
         >>> mx.default_stream(mx.cpu)
         Stream(Device(cpu, 0), 0)
     """
-    _device_of("default_stream", device)
-    return _defaults.stream
+    device = _device_of("default_stream", device)
+    stream = _defaults.stream
+    return stream if stream.device == device else Stream(device, 0)
 
 
 def set_default_stream(stream):
@@ -266,6 +301,7 @@ def set_default_stream(stream):
     """
     if not isinstance(stream, Stream):
         raise TypeError(f"[set_default_stream] got {stream!r}; a Stream would be right")
+    _device_of("set_default_stream", stream.device)
     _defaults.stream = stream
 
 
@@ -330,7 +366,7 @@ def clear_streams():
         >>> import mlxc.core as mx
         >>> mx.clear_streams()
     """
-    _defaults.stream = Stream(_cpu_device, 0)
+    _defaults.stream = _first_stream
 
 
 def synchronize(stream=None):

@@ -7,9 +7,9 @@ itself), and what needs a second process is refused. No backend that connects pr
 with other modules: use it as ``mx.distributed``.
 """
 
-from operator import index
+from operator import index as _index
 
-from ._arguments import as_array
+from ._arguments import as_array as _as_array
 
 __all__ = [
     "Group",
@@ -67,7 +67,7 @@ class Group:
         Raises:
             TypeError: If color or key is no integer.
         """
-        index(color), index(key)
+        _index(color), _index(key)
         return Group()
 
     def __repr__(self):
@@ -142,7 +142,7 @@ def init(strict=False, backend="any", *, all_gather_factory=None):
 def _alone(op, x, group):
     """What every sum, maximum and concatenation over one process is."""
     _check_group(op, group)
-    return as_array(x)
+    return _as_array(x)
 
 
 def all_sum(x, *, group=None, stream=None):
@@ -303,5 +303,5 @@ def recv_like(x, src, *, group=None, stream=None):
     Raises:
         ValueError: Always, since there is no other process.
     """
-    x = as_array(x)
+    x = _as_array(x)
     return recv(x.shape, x.dtype, src, group=group, stream=stream)

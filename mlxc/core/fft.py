@@ -6,12 +6,14 @@ Rules: results are complex64 (float32 for the complex-to-real family) whatever t
 complex128; ``norm`` has NumPy's meaning; a transform of length 0 is an error.
 """
 
-from operator import index
+from operator import index as _index
 
-import mlxc.core as mx
-from mlxc._graph import bind
+import mlxc.core as _mx
+from mlxc._graph import bind as _bind
 
-from ._arguments import AxisError, as_array, normalize_axis
+from ._arguments import AxisError as _AxisError
+from ._arguments import as_array as _as_array
+from ._arguments import normalize_axis as _normalize_axis
 
 __all__ = [
     "fft",
@@ -48,13 +50,15 @@ def _check_norm(op, norm):
 def _resolve(op, a, s, axes):
     """The axes in the given order, non-negative, and the sizes asked for (None: as they are)."""
     if a.ndim == 0:
-        raise AxisError(f"[{op}] was given a 0-dimensional array; at least one dimension is needed")
+        raise _AxisError(
+            f"[{op}] was given a 0-dimensional array; at least one dimension is needed"
+        )
     if axes is None:
         count = a.ndim if s is None else len(s)
         if count > a.ndim:
             raise ValueError(f"[{op}] {count} sizes were given for an array of {a.ndim} dimensions")
         axes = range(a.ndim - count, a.ndim)
-    axes = tuple(normalize_axis(op, axis, a.ndim) for axis in axes)
+    axes = tuple(_normalize_axis(op, axis, a.ndim) for axis in axes)
     if len(set(axes)) != len(axes):
         raise ValueError(f"[{op}] axes {axes} repeat; each axis can be transformed once")
     sizes = (None,) * len(axes) if s is None else tuple(s)
@@ -73,13 +77,13 @@ def _fit(a, axes, sizes):
     for axis, n in zip(axes, sizes):
         take[axis] = slice(0, min(n, a.shape[axis]))
         widths[axis] = (0, max(0, n - a.shape[axis]))
-    return mx.pad(a[tuple(take)], widths)
+    return _mx.pad(a[tuple(take)], widths)
 
 
 def _size(op, n):
     """A size as an integer."""
     try:
-        return index(n)
+        return _index(n)
     except TypeError:
         kind = type(n).__name__
         raise TypeError(f"[{op}] a size {n!r} of type {kind}; an integer would be right") from None
@@ -87,12 +91,12 @@ def _size(op, n):
 
 def _transform(op, a, s, axes, norm, kind, inverse):
     _check_norm(op, norm)
-    a = as_array(a)
+    a = _as_array(a)
     axes, asked = _resolve(op, a, s, axes)
     if not axes:
         if kind != "c2c":
             raise ValueError(f"[{op}] no axes were given; a real transform needs at least one")
-        return a.astype(mx.complex64)
+        return a.astype(_mx.complex64)
     sizes = [a.shape[axis] if n is None else _size(op, n) for axis, n in zip(axes, asked)]
     if kind == "c2r" and asked[-1] is None:
         sizes[-1] = 2 * (a.shape[axes[-1]] - 1)
@@ -101,11 +105,11 @@ def _transform(op, a, s, axes, norm, kind, inverse):
             f"[{op}] transform sizes {tuple(sizes)} were asked for; each must be at least 1"
         )
     stored = sizes[:-1] + [sizes[-1] // 2 + 1 if kind == "c2r" else sizes[-1]]
-    if kind == "r2c" and a.dtype == mx.complex64:
-        a = mx.real(a)
-    a = _fit(a, axes, stored).astype(mx.float32 if kind == "r2c" else mx.complex64)
+    if kind == "r2c" and a.dtype == _mx.complex64:
+        a = _mx.real(a)
+    a = _fit(a, axes, stored).astype(_mx.float32 if kind == "r2c" else _mx.complex64)
     negative = tuple(axis - a.ndim for axis in axes)
-    return bind("fft", (a,), (negative, tuple(sizes), kind, inverse, norm))
+    return _bind("fft", (a,), (negative, tuple(sizes), kind, inverse, norm))
 
 
 def fft(a, n=None, axis=-1, norm="backward", stream=None):
@@ -298,8 +302,8 @@ def fftfreq(n, d=1.0, stream=None):
     [0.0, 0.25, -0.5, -0.25]
     """
     _check_frequencies("fftfreq", n, d)
-    bins = mx.arange(n)
-    return mx.where(2 * bins < n, bins, bins - n).astype(mx.float32) / (n * d)
+    bins = _mx.arange(n)
+    return _mx.where(2 * bins < n, bins, bins - n).astype(_mx.float32) / (n * d)
 
 
 def rfftfreq(n, d=1.0, stream=None):
@@ -311,21 +315,21 @@ def rfftfreq(n, d=1.0, stream=None):
     [0.0, 0.25, 0.5]
     """
     _check_frequencies("rfftfreq", n, d)
-    return mx.arange(n // 2 + 1).astype(mx.float32) / (n * d)
+    return _mx.arange(n // 2 + 1).astype(_mx.float32) / (n * d)
 
 
 def _shift(op, a, axes, amount):
-    a = as_array(a)
+    a = _as_array(a)
     if axes is None:
         axes = range(a.ndim)
     elif not isinstance(axes, (tuple, list)):
         axes = (axes,)
-    for axis in [normalize_axis(op, axis, a.ndim) for axis in axes]:
+    for axis in [_normalize_axis(op, axis, a.ndim) for axis in axes]:
         split = amount(a.shape[axis])
         if split:
-            index = (slice(None),) * axis
-            a = mx.concatenate(
-                [a[index + (slice(split, None),)], a[index + (slice(0, split),)]], axis=axis
+            _index = (slice(None),) * axis
+            a = _mx.concatenate(
+                [a[_index + (slice(split, None),)], a[_index + (slice(0, split),)]], axis=axis
             )
     return a
 
@@ -357,29 +361,37 @@ def ifftshift(a, axes=None, stream=None):
     return _shift("ifftshift", a, axes, lambda n: n // 2)
 
 
+def _integer(op, name, value):
+    try:
+        return _index(value)
+    except TypeError:
+        raise TypeError(f"[{op}] {name} is {value!r}; it must be an integer") from None
+
+
 def _frame_arguments(op, n_fft, hop_length, win_length, window):
     """Check the sizes; the hop and the window padded to ``n_fft`` (None: all ones)."""
+    n_fft = _integer(op, "n_fft", n_fft)
     if n_fft < 1:
         raise ValueError(f"[{op}] n_fft is {n_fft}; it must be at least 1")
-    hop = n_fft // 4 if hop_length is None else hop_length
+    hop = n_fft // 4 if hop_length is None else _integer(op, "hop_length", hop_length)
     if hop < 1:
         raise ValueError(f"[{op}] hop_length is {hop}; it must be at least 1")
     if window is not None:
-        window = as_array(window)
+        window = _as_array(window)
         if window.ndim != 1:
             raise ValueError(f"[{op}] the window has {window.ndim} dimensions; it must have one")
         length = window.shape[0]
     else:
-        length = n_fft if win_length is None else win_length
+        length = n_fft if win_length is None else _integer(op, "win_length", win_length)
         if length == n_fft:
             return hop, None
-        window = mx.ones((max(length, 0),))
+        window = _mx.ones((max(length, 0),))
     if not 1 <= length <= n_fft:
         raise ValueError(
             f"[{op}] the window has length {length}; it must be from 1 to n_fft = {n_fft}"
         )
     left = (n_fft - length) // 2
-    window = mx.pad(window.astype(mx.float32), [(left, n_fft - length - left)])
+    window = _mx.pad(window.astype(_mx.float32), [(left, n_fft - length - left)])
     return hop, window
 
 
@@ -394,7 +406,7 @@ def _pad_signal(x, pad, mode):
     if pad == 0:
         return x
     if mode == "constant":
-        return mx.pad(x, [(0, 0)] * (x.ndim - 1) + [(pad, pad)])
+        return _mx.pad(x, [(0, 0)] * (x.ndim - 1) + [(pad, pad)])
     if n == 0:
         raise ValueError(f"[stft] an empty signal cannot be padded by {mode!r}; use 'constant'")
     if mode == "edge":
@@ -405,8 +417,8 @@ def _pad_signal(x, pad, mode):
             min(i % period, period - i % period) if n > 1 else 0 for i in range(-pad, n + pad)
         ]
         before, after = bounced[:pad], bounced[pad + n :]
-    sides = [mx.take(x, mx.array(index), axis=-1) for index in (before, after)]
-    return mx.concatenate([sides[0], x, sides[1]], axis=-1)
+    sides = [_mx.take(x, _mx.array(_index), axis=-1) for _index in (before, after)]
+    return _mx.concatenate([sides[0], x, sides[1]], axis=-1)
 
 
 def stft(
@@ -447,24 +459,24 @@ def stft(
     (5, 17)
     """
     _check_norm("stft", norm)
-    x = as_array(x)
+    x = _as_array(x)
     if x.ndim == 0:
         raise ValueError("[stft] was given a 0-dimensional array; at least one dimension is needed")
     hop, window = _frame_arguments("stft", n_fft, hop_length, win_length, window)
-    is_complex = x.dtype == mx.complex64
-    x = x if is_complex else x.astype(mx.float32)
+    is_complex = x.dtype == _mx.complex64
+    x = x if is_complex else x.astype(_mx.float32)
     if center:
         x = _pad_signal(x, n_fft // 2, pad_mode)
     if x.shape[-1] < n_fft:
         raise ValueError(f"[stft] the signal has {x.shape[-1]} samples, fewer than n_fft = {n_fft}")
     count = 1 + (x.shape[-1] - n_fft) // hop
-    index = mx.expand_dims(mx.arange(count) * hop, 1) + mx.arange(n_fft)
-    frames = mx.take(x, index, axis=-1)
+    _index = _mx.expand_dims(_mx.arange(count) * hop, 1) + _mx.arange(n_fft)
+    frames = _mx.take(x, _index, axis=-1)
     if window is not None:
         frames = frames * window
     onesided = not is_complex if onesided is None else onesided
     spectra = rfft(frames, norm=norm) if onesided else fft(frames, norm=norm)
-    return mx.swapaxes(spectra, -1, -2)
+    return _mx.swapaxes(spectra, -1, -2)
 
 
 def istft(
@@ -503,7 +515,7 @@ def istft(
     True
     """
     _check_norm("istft", norm)
-    spectra = as_array(stft_matrix)
+    spectra = _as_array(stft_matrix)
     if spectra.ndim < 2:
         raise ValueError(
             f"[istft] was given {spectra.ndim} dimensions; (..., frequencies, frames) is needed"
@@ -515,23 +527,24 @@ def istft(
     if n_fft is None:
         n_fft = 2 * (bins - 1) if onesided else bins
     hop, window = _frame_arguments("istft", n_fft, hop_length, win_length, window)
-    spectra = mx.swapaxes(spectra, -1, -2)
+    spectra = _mx.swapaxes(spectra, -1, -2)
     frames = (
-        irfft(spectra, n_fft, norm=norm) if onesided else mx.real(ifft(spectra, n_fft, norm=norm))
+        irfft(spectra, n_fft, norm=norm) if onesided else _mx.real(ifft(spectra, n_fft, norm=norm))
     )
-    window = mx.ones((n_fft,)) if window is None else window
-    index = mx.expand_dims(mx.arange(count) * hop, 1) + mx.arange(n_fft)
+    window = _mx.ones((n_fft,)) if window is None else window
+    _index = _mx.expand_dims(_mx.arange(count) * hop, 1) + _mx.arange(n_fft)
     total = (count - 1) * hop + n_fft
-    envelope = mx.zeros((total,)).at[index].add(mx.broadcast_to(window * window, (count, n_fft)))
-    summed = mx.zeros(frames.shape[:-2] + (total,)).at[..., index].add(frames * window)
-    signal = summed / mx.where(envelope > 1e-10, envelope, 1.0)
+    envelope = _mx.zeros((total,)).at[_index].add(_mx.broadcast_to(window * window, (count, n_fft)))
+    summed = _mx.zeros(frames.shape[:-2] + (total,)).at[..., _index].add(frames * window)
+    signal = summed / _mx.where(envelope > 1e-10, envelope, 1.0)
     if center:
         side = n_fft // 2
         signal = signal[..., side : total - side if length is None else total]
     if length is None:
         return signal
+    length = _integer("istft", "length", length)
     if length < 0:
         raise ValueError(f"[istft] length is {length}; it must not be negative")
     signal = signal[..., :length]
     short = length - signal.shape[-1]
-    return mx.pad(signal, [(0, 0)] * (signal.ndim - 1) + [(0, short)]) if short else signal
+    return _mx.pad(signal, [(0, 0)] * (signal.ndim - 1) + [(0, short)]) if short else signal

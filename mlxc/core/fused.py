@@ -14,11 +14,8 @@ from ._arguments import as_array, normalize_axes
 
 __all__ = [
     "cross_entropy",
-    "cuda_kernel",
     "gated_delta_update",
     "layer_norm",
-    "metal_kernel",
-    "precompiled_cuda_kernel",
     "rms_norm",
     "rope",
     "softmax",
@@ -368,69 +365,3 @@ def gated_delta_update(q, k, v, gamma, beta, initial_state=None, mask=None, stre
             state = mx.where(keep, updated, state)
     out = mx.stack(outs, axis=1) if outs else mx.zeros(v.shape)
     return [out.astype(q.dtype), state.astype(state_dtype)]
-
-
-def metal_kernel(
-    name,
-    input_names,
-    output_names,
-    source,
-    header="",
-    ensure_row_contiguous=True,
-    atomic_outputs=False,
-    compile_options=None,
-):
-    """A custom Metal kernel from source. There is no Metal compiler behind this build: the kernel
-    can be described, as modules do when they are imported, and calling it raises.
-
-    Returns:
-        callable: raises RuntimeError at every call.
-
-    >>> import mlxc.core as mx
-    >>> kernel = mx.fast.metal_kernel("copy", ["x"], ["y"], "y[0] = x[0];")
-    >>> callable(kernel)
-    True
-    """
-
-    def kernel(*args, **kwargs):
-        raise RuntimeError(
-            f"[metal_kernel] {name!r} cannot run: no Metal back end; write it with mx operations"
-        )
-
-    return kernel
-
-
-def cuda_kernel(
-    name, input_names, output_names, source, header="", ensure_row_contiguous=True, shared_memory=0
-):
-    """A custom CUDA kernel from source; there is no CUDA back end, so it always raises.
-
-    Raises:
-        RuntimeError: always.
-    """
-    raise RuntimeError(
-        f"[cuda_kernel] {name!r} cannot be built: no CUDA back end; write it with mx operations"
-    )
-
-
-def precompiled_cuda_kernel(
-    *,
-    name,
-    compiled_source,
-    inputs,
-    output_shapes,
-    output_dtypes,
-    scalars,
-    grid,
-    threadgroup,
-    shared_memory=0,
-    init_value=None,
-    ensure_row_contiguous=False,
-    stream=None,
-):
-    """A precompiled CUDA kernel; there is no CUDA back end, so it always raises.
-
-    Raises:
-        RuntimeError: always.
-    """
-    raise RuntimeError(f"[precompiled_cuda_kernel] {name!r} cannot run: no CUDA back end")

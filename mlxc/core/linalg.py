@@ -6,12 +6,13 @@ batch axes; input without an answer raises ``numpy.linalg.LinAlgError``, a ``Val
 is evaluated.
 """
 
-import math
+import math as _math
 
-import mlxc.core as mx
-from mlxc._graph import bind
+import mlxc.core as _mx
+from mlxc._graph import bind as _bind
 
-from ._arguments import as_array, normalize_axis
+from ._arguments import as_array as _as_array
+from ._arguments import normalize_axis as _normalize_axis
 
 __all__ = [
     "cholesky",
@@ -52,7 +53,7 @@ def inv(a, stream=None):
     >>> mx.linalg.inv(mx.array([[2.0, 0.0], [0.0, 4.0]])).tolist()
     [[0.5, 0.0], [0.0, 0.25]]
     """
-    return bind("inv", (as_array(a),), ())
+    return _bind("inv", (_as_array(a),), ())
 
 
 def tri_inv(a, upper=False, stream=None):
@@ -69,11 +70,11 @@ def tri_inv(a, upper=False, stream=None):
     >>> mx.linalg.tri_inv(mx.array([[2.0, 0.0], [0.0, 4.0]])).tolist()
     [[0.5, 0.0], [0.0, 0.25]]
     """
-    a = as_array(a)
+    a = _as_array(a)
     if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
         raise ValueError(f"[tri_inv] was given shape {tuple(a.shape)}; square matrices are needed")
-    identity = mx.broadcast_to(mx.eye(a.shape[-1], dtype=a.dtype), a.shape)
-    return bind("solve_triangular", (a, identity), (bool(upper),))
+    identity = _mx.broadcast_to(_mx.eye(a.shape[-1], dtype=a.dtype), a.shape)
+    return _bind("solve_triangular", (a, identity), (bool(upper),))
 
 
 def cholesky(a, upper=False, stream=None):
@@ -97,7 +98,7 @@ def cholesky(a, upper=False, stream=None):
     >>> mx.linalg.cholesky(mx.array([[4.0, 2.0], [2.0, 5.0]])).tolist()
     [[2.0, 0.0], [1.0, 2.0]]
     """
-    return bind("cholesky", (as_array(a),), (bool(upper),))
+    return _bind("cholesky", (_as_array(a),), (bool(upper),))
 
 
 def cholesky_inv(a, upper=False, stream=None):
@@ -115,7 +116,7 @@ def cholesky_inv(a, upper=False, stream=None):
     [[0.25, 0.0], [0.0, 1.0]]
     """
     factor = tri_inv(a, upper)
-    transposed = mx.swapaxes(factor, -1, -2)
+    transposed = _mx.swapaxes(factor, -1, -2)
     return factor @ transposed if upper else transposed @ factor
 
 
@@ -135,7 +136,7 @@ def pinv(a, stream=None):
     >>> mx.linalg.pinv(mx.array([[2.0], [0.0]])).tolist()
     [[0.5, 0.0]]
     """
-    return bind("pinv", (as_array(a),), ())
+    return _bind("pinv", (_as_array(a),), ())
 
 
 def svd(a, compute_uv=True, stream=None):
@@ -155,7 +156,7 @@ def svd(a, compute_uv=True, stream=None):
     >>> mx.linalg.svd(mx.array([[3.0, 0.0], [0.0, 4.0]]), compute_uv=False).tolist()
     [4.0, 3.0]
     """
-    return bind("svd", (as_array(a),), (bool(compute_uv),))
+    return _bind("svd", (_as_array(a),), (bool(compute_uv),))
 
 
 def qr(a, stream=None):
@@ -173,7 +174,7 @@ def qr(a, stream=None):
     >>> mx.allclose(q @ r, mx.array([[3.0, 1.0], [4.0, 2.0]]), atol=1e-5).item()
     True
     """
-    return bind("qr", (as_array(a),), ())
+    return _bind("qr", (_as_array(a),), ())
 
 
 def _check_triangle(op, UPLO):
@@ -202,7 +203,7 @@ def eigh(a, UPLO="L", stream=None):
     >>> mx.linalg.eigh(mx.array([[2.0, 0.0], [0.0, 1.0]]))[0].tolist()
     [1.0, 2.0]
     """
-    return bind("eigh", (as_array(a),), (_check_triangle("eigh", UPLO),))
+    return _bind("eigh", (_as_array(a),), (_check_triangle("eigh", UPLO),))
 
 
 def eigvalsh(a, UPLO="L", stream=None):
@@ -212,7 +213,7 @@ def eigvalsh(a, UPLO="L", stream=None):
     >>> mx.linalg.eigvalsh(mx.array([[2.0, 0.0], [0.0, 1.0]])).tolist()
     [1.0, 2.0]
     """
-    return bind("eigh", (as_array(a),), (_check_triangle("eigvalsh", UPLO),))[0]
+    return _bind("eigh", (_as_array(a),), (_check_triangle("eigvalsh", UPLO),))[0]
 
 
 def eig(a, stream=None):
@@ -229,7 +230,7 @@ def eig(a, stream=None):
     >>> mx.linalg.eig(mx.array([[2.0, 0.0], [0.0, 1.0]]))[0].tolist()
     [(2+0j), (1+0j)]
     """
-    return bind("eig", (as_array(a),), (True,))
+    return _bind("eig", (_as_array(a),), (True,))
 
 
 def eigvals(a, stream=None):
@@ -239,12 +240,12 @@ def eigvals(a, stream=None):
     >>> mx.linalg.eigvals(mx.array([[2.0, 0.0], [0.0, 1.0]])).tolist()
     [(2+0j), (1+0j)]
     """
-    return bind("eig", (as_array(a),), (False,))
+    return _bind("eig", (_as_array(a),), (False,))
 
 
 def _lu(a):
     """LU in one matrix, exchanges, and P with A = L[P] @ U."""
-    return bind("lu_factor", (as_array(a),), ())
+    return _bind("lu_factor", (_as_array(a),), ())
 
 
 def lu(a, stream=None):
@@ -267,8 +268,8 @@ def lu(a, stream=None):
     k = min(m, n)
     return (
         order,
-        mx.tril(packed[..., :k], -1) + mx.eye(m, k, dtype=packed.dtype),
-        mx.triu(packed[..., :k, :]),
+        _mx.tril(packed[..., :k], -1) + _mx.eye(m, k, dtype=packed.dtype),
+        _mx.triu(packed[..., :k, :]),
     )
 
 
@@ -292,9 +293,9 @@ def lu_factor(a, stream=None):
 
 def _systems(op, a, b):
     """Promote and broadcast a system; whether the right side was one vector."""
-    a, b = as_array(a), as_array(b)
-    dtype = mx.result_type(a, b)
-    if dtype not in (mx.float32, mx.float64):
+    a, b = _as_array(a), _as_array(b)
+    dtype = _mx.result_type(a, b)
+    if dtype not in (_mx.float32, _mx.float64):
         raise ValueError(
             f"[{op}] was given {a.dtype} and {b.dtype}; they must promote to float32 or float64"
         )
@@ -305,15 +306,15 @@ def _systems(op, a, b):
         )
     vector = b.ndim == 1
     if vector:
-        b = mx.expand_dims(b, 1)
+        b = _mx.expand_dims(b, 1)
     if a.shape[-1] != b.shape[-2]:
         raise ValueError(
             f"[{op}] the matrix has {a.shape[-1]} columns and the right side {b.shape[-2]} rows; "
             f"they must agree"
         )
     batch = _broadcast_batch(op, tuple(a.shape[:-2]), tuple(b.shape[:-2]))
-    a = mx.broadcast_to(a.astype(dtype), batch + tuple(a.shape[-2:]))
-    return a, mx.broadcast_to(b.astype(dtype), batch + tuple(b.shape[-2:])), vector
+    a = _mx.broadcast_to(a.astype(dtype), batch + tuple(a.shape[-2:]))
+    return a, _mx.broadcast_to(b.astype(dtype), batch + tuple(b.shape[-2:])), vector
 
 
 def _broadcast_batch(op, x, y):
@@ -342,8 +343,8 @@ def solve(a, b, stream=None):
     [0.5, 0.5]
     """
     a, b, vector = _systems("solve", a, b)
-    x = bind("solve", (a, b), ())
-    return mx.squeeze(x, -1) if vector else x
+    x = _bind("solve", (a, b), ())
+    return _mx.squeeze(x, -1) if vector else x
 
 
 def solve_triangular(a, b, *, upper=False, stream=None):
@@ -367,15 +368,15 @@ def solve_triangular(a, b, *, upper=False, stream=None):
     [1.0, 2.0]
     """
     a, b, vector = _systems("solve_triangular", a, b)
-    x = bind("solve_triangular", (a, b), (bool(upper),))
-    return mx.squeeze(x, -1) if vector else x
+    x = _bind("solve_triangular", (a, b), (bool(upper),))
+    return _mx.squeeze(x, -1) if vector else x
 
 
 def _determinable(op, a):
-    a = as_array(a)
-    if a.dtype == mx.complex64:
+    a = _as_array(a)
+    if a.dtype == _mx.complex64:
         raise ValueError(f"[{op}] complex matrices are not supported; real ones are")
-    return a if a.dtype in (mx.float32, mx.float64) else a.astype(mx.float32)
+    return a if a.dtype in (_mx.float32, _mx.float64) else a.astype(_mx.float32)
 
 
 def det(a, stream=None):
@@ -393,11 +394,11 @@ def det(a, stream=None):
     >>> mx.linalg.det(mx.array([[2.0, 0.0], [0.0, 4.0]])).item()
     8.0
     """
-    return bind("det", (_determinable("det", a),), ())
+    return _bind("det", (_determinable("det", a),), ())
 
 
 def _cofactor(a):
-    return bind("cofactor", (a,), ())
+    return _bind("cofactor", (a,), ())
 
 
 def slogdet(a, stream=None):
@@ -413,7 +414,7 @@ def slogdet(a, stream=None):
     >>> mx.linalg.slogdet(mx.array([[0.0, 1.0], [1.0, 0.0]]))[0].item()
     -1.0
     """
-    return bind("slogdet", (_determinable("slogdet", a),), ())
+    return _bind("slogdet", (_determinable("slogdet", a),), ())
 
 
 def cross(a, b, axis=-1, stream=None):
@@ -435,68 +436,68 @@ def cross(a, b, axis=-1, stream=None):
     [0.0, 0.0, 1.0]
     """
     parts = []
-    for x in (as_array(a), as_array(b)):
-        x = mx.moveaxis(x, normalize_axis("cross", axis, x.ndim), -1)
+    for x in (_as_array(a), _as_array(b)):
+        x = _mx.moveaxis(x, _normalize_axis("cross", axis, x.ndim), -1)
         size = x.shape[-1]
         if size not in (2, 3):
             raise ValueError(
                 f"[cross] the vectors along axis {axis} have size {size}; it must be 2 or 3"
             )
-        parts.append([x[..., 0], x[..., 1], x[..., 2] if size == 3 else mx.zeros_like(x[..., 0])])
+        parts.append([x[..., 0], x[..., 1], x[..., 2] if size == 3 else _mx.zeros_like(x[..., 0])])
     (a0, a1, a2), (b0, b1, b2) = parts
-    out = mx.stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], axis=-1)
-    return mx.moveaxis(out, -1, axis)
+    out = _mx.stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], axis=-1)
+    return _mx.moveaxis(out, -1, axis)
 
 
 def _root(total, power):
     """total ** (1 / power) for total >= 0, with derivative 0 (a subgradient of the norm) where it
     is 0."""
     zero = total == 0
-    safe = mx.where(zero, 1.0, total)
-    return mx.where(zero, 0.0, mx.sqrt(safe) if power == 2 else safe ** (1.0 / power))
+    safe = _mx.where(zero, 1.0, total)
+    return _mx.where(zero, 0.0, _mx.sqrt(safe) if power == 2 else safe ** (1.0 / power))
 
 
 def _two_norm(a, axes, keepdims):
-    if a.dtype == mx.complex64:
-        real, imag = mx.real(a), mx.imag(a)
-        return _root(mx.sum(real * real + imag * imag, axis=axes, keepdims=keepdims), 2)
-    return _root(mx.sum(a * a, axis=axes, keepdims=keepdims), 2)
+    if a.dtype == _mx.complex64:
+        real, imag = _mx.real(a), _mx.imag(a)
+        return _root(_mx.sum(real * real + imag * imag, axis=axes, keepdims=keepdims), 2)
+    return _root(_mx.sum(a * a, axis=axes, keepdims=keepdims), 2)
 
 
 def _vector_norm(a, order, axes, keepdims):
     if order == 2:
         return _two_norm(a, axes, keepdims)
-    size = mx.abs(a)
-    if order == math.inf:
-        return mx.max(size, axis=axes, keepdims=keepdims)
-    if order == -math.inf:
-        return mx.min(size, axis=axes, keepdims=keepdims)
+    size = _mx.abs(a)
+    if order == _math.inf:
+        return _mx.max(size, axis=axes, keepdims=keepdims)
+    if order == -_math.inf:
+        return _mx.min(size, axis=axes, keepdims=keepdims)
     if order == 0:
-        return mx.sum((a != 0).astype(size.dtype), axis=axes, keepdims=keepdims)
+        return _mx.sum((a != 0).astype(size.dtype), axis=axes, keepdims=keepdims)
     if order == 1:
-        return mx.sum(size, axis=axes, keepdims=keepdims)
-    total = mx.sum(size ** float(order), axis=axes, keepdims=keepdims)
+        return _mx.sum(size, axis=axes, keepdims=keepdims)
+    total = _mx.sum(size ** float(order), axis=axes, keepdims=keepdims)
     return _root(total, float(order)) if order > 0 else total ** (1.0 / order)
 
 
 def _matrix_norm(a, order, axes, keepdims):
     if order in ("fro", "f"):
         return _two_norm(a, axes, keepdims)
-    if order in (1, -1, math.inf, -math.inf):
+    if order in (1, -1, _math.inf, -_math.inf):
         inner, outer = axes if abs(order) == 1 else axes[::-1]
-        sums = mx.sum(mx.abs(a), axis=inner, keepdims=True)
-        out = (mx.max if order > 0 else mx.min)(sums, axis=outer, keepdims=True)
+        sums = _mx.sum(_mx.abs(a), axis=inner, keepdims=True)
+        out = (_mx.max if order > 0 else _mx.min)(sums, axis=outer, keepdims=True)
     elif order in (2, -2, "nuc"):
         order_of_axes = [i for i in range(a.ndim) if i not in axes] + list(axes)
-        values = svd(mx.transpose(a, order_of_axes), compute_uv=False)
-        reduce = mx.sum if order == "nuc" else mx.max if order == 2 else mx.min
-        out = mx.expand_dims(reduce(values, axis=-1), sorted(axes))
+        values = svd(_mx.transpose(a, order_of_axes), compute_uv=False)
+        reduce = _mx.sum if order == "nuc" else _mx.max if order == 2 else _mx.min
+        out = _mx.expand_dims(reduce(values, axis=-1), sorted(axes))
     else:
         raise ValueError(
             f"[norm] ord {order!r} is unknown for matrices; choose from 'fro', 'nuc', 1, -1, 2, "
             f"-2, inf and -inf"
         )
-    return out if keepdims else mx.squeeze(out, axes)
+    return out if keepdims else _mx.squeeze(out, axes)
 
 
 def norm(a, /, ord=None, axis=None, keepdims=False, *, stream=None):
@@ -524,16 +525,16 @@ def norm(a, /, ord=None, axis=None, keepdims=False, *, stream=None):
     >>> mx.linalg.norm(mx.array([3.0, 4.0])).item()
     5.0
     """
-    a = as_array(a)
-    dtype = a.dtype if mx.issubdtype(a.dtype, mx.inexact) else mx.float32
+    a = _as_array(a)
+    dtype = a.dtype if _mx.issubdtype(a.dtype, _mx.inexact) else _mx.float32
     # Squares of half-precision numbers overflow at 256.
-    half = dtype in (mx.float16, mx.bfloat16)
-    a = a.astype(mx.float32 if half else dtype)
+    half = dtype in (_mx.float16, _mx.bfloat16)
+    a = a.astype(_mx.float32 if half else dtype)
     if axis is None:
         axes = tuple(range(a.ndim))
     else:
         axes = tuple(
-            normalize_axis("norm", i, a.ndim) for i in ((axis,) if isinstance(axis, int) else axis)
+            _normalize_axis("norm", i, a.ndim) for i in ((axis,) if isinstance(axis, int) else axis)
         )
         if len(set(axes)) != len(axes):
             raise ValueError(f"[norm] axes {axes} repeat")

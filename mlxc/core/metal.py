@@ -1,8 +1,11 @@
-"""The namespace ``mlxc.core.metal``: Apple's GPU. This build has no Metal back end, and says so.
+"""The namespace ``mlxc.core.metal``: Apple's GPU.
 
-Rules: questions are answered, orders that need the device are refused. The memory functions are
-those of ``mlxc.core``, which programs written for MLX also call here.
+Rules: questions are answered everywhere, orders that need the device are refused where there is
+none. The memory functions are those of ``mlxc.core``, which programs written for MLX also call
+here.
 """
+
+from mlxc._metal.shim import get_device as _get_device
 
 from .memory import (
     clear_cache,
@@ -35,46 +38,55 @@ def is_available():
     """Whether there is a Metal device to run on.
 
     Returns:
-        bool: False.
+        bool: True where there is one.
 
     Example:
         >>> import mlxc.core as mx
-        >>> mx.metal.is_available()
-        False
+        >>> mx.metal.is_available() == mx.is_available(mx.gpu)
+        True
     """
-    return False
+    return _get_device() is not None
 
 
 def device_info():
     """What is known about the Metal device; ``mx.device_info`` tells about any device.
 
     Returns:
-        dict: Empty, since there is none.
+        dict: As ``mx.device_info(mx.gpu)``; empty where there is none.
 
     Example:
         >>> import mlxc.core as mx
-        >>> mx.metal.device_info()
-        {}
+        >>> bool(mx.metal.device_info()) == mx.metal.is_available()
+        True
     """
-    return {}
+    device = _get_device()
+    return {} if device is None else dict(device.info)
+
+
+def _recorded(op):
+    device = _get_device()
+    if device is None:
+        raise RuntimeError(f"[metal.{op}] there is no Metal device to record")
+    return device
 
 
 def start_capture(path):
-    """Start to record the work of the Metal device.
+    """Start to record the work of the Metal device, for Xcode.
 
     Args:
-        path (str): The recording to write, ``*.gputrace``.
+        path (str): The recording to write, ``*.gputrace``. Metal wants ``MTL_CAPTURE_ENABLED=1`` in
+            the environment.
 
     Raises:
-        RuntimeError: Always, since there is none.
+        RuntimeError: If there is no device, or Metal refuses.
     """
-    raise RuntimeError(f"[metal.start_capture] {path!r}: there is no Metal device to record")
+    _recorded("start_capture").start_capture(path)
 
 
 def stop_capture():
     """Stop to record the work of the Metal device.
 
     Raises:
-        RuntimeError: Always, since there is none.
+        RuntimeError: If there is no device.
     """
-    raise RuntimeError("[metal.stop_capture] there is no Metal device that is recorded")
+    _recorded("stop_capture").stop_capture()

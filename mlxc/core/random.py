@@ -5,15 +5,15 @@ Rules: the same key gives the same numbers as MLX gives; a call without a key sp
 nothing here looks at values, so that every function works within a transform.
 """
 
-import math
-import operator
-import os
-import threading
+import math as _math
+import operator as _operator
+import os as _os
+import threading as _threading
 
-import mlxc.core as mx
-from mlxc._graph import bind
+import mlxc.core as _mx
+from mlxc._graph import bind as _bind
 
-from ._arguments import as_array
+from ._arguments import as_array as _as_array
 
 __all__ = [
     "bernoulli",
@@ -37,8 +37,8 @@ _SCALARS = (bool, int, float)
 # The largest value below 1 of each dtype: uniform numbers lie in a half-open interval.
 _BELOW_ONE = {"float32": 1 - 2.0**-24, "float16": 1 - 2.0**-11, "bfloat16": 1 - 2.0**-8}
 _ABOVE_MINUS_ONE = -_BELOW_ONE["float32"]
-_SQRT2 = math.sqrt(2.0)
-_state_lock = threading.Lock()
+_SQRT2 = _math.sqrt(2.0)
+_state_lock = _threading.Lock()
 
 
 def key(seed):
@@ -58,14 +58,14 @@ def key(seed):
     [0, 3]
     """
     try:
-        seed = operator.index(seed)
+        seed = _operator.index(seed)
     except TypeError:
         raise TypeError(
             f"[key] seed {seed!r} is no integer; give an integer from 0 to 2**64 - 1"
         ) from None
     if not 0 <= seed < 1 << 64:
         raise ValueError(f"[key] seed {seed} is out of range; give an integer from 0 to 2**64 - 1")
-    return mx.array([seed >> 32, seed & 0xFFFFFFFF], dtype=mx.uint32)
+    return _mx.array([seed >> 32, seed & 0xFFFFFFFF], dtype=_mx.uint32)
 
 
 def seed(seed):
@@ -108,11 +108,11 @@ def bits(shape=(), width=4, key=None, *, stream=None):
     [195045567, 4062205631]
     """
     key = _split_state() if key is None else key
-    if not isinstance(key, mx.array):
+    if not isinstance(key, _mx.array):
         raise TypeError(
             f"[bits] the key is a {type(key).__name__}; keys are arrays made by mx.random.key"
         )
-    return bind("random_bits", (key,), (_shape("bits", shape), width))
+    return _bind("random_bits", (key,), (_shape("bits", shape), width))
 
 
 def split(key, num=2, stream=None):
@@ -153,7 +153,7 @@ def uniform(low=0, high=1, shape=(), dtype=None, key=None, stream=None):
     >>> mx.random.uniform(shape=(2,), key=mx.random.key(7))
     array([0.0454126, 0.945806], dtype=float32)
     """
-    return _uniform("uniform", low, high, _shape("uniform", shape), dtype or mx.float32, key)
+    return _uniform("uniform", low, high, _shape("uniform", shape), dtype or _mx.float32, key)
 
 
 def normal(shape=(), dtype=None, loc=None, scale=None, key=None, stream=None):
@@ -175,24 +175,24 @@ def normal(shape=(), dtype=None, loc=None, scale=None, key=None, stream=None):
     >>> mx.random.normal((2,), key=mx.random.key(7))
     array([-1.69106, 1.60548], dtype=float32)
     """
-    dtype = dtype or mx.float32
+    dtype = dtype or _mx.float32
     shape = _shape("normal", shape)
-    if dtype == mx.complex64:
-        parts = mx.erfinv(_symmetric("normal", (*shape, 2), key))
-        drawn = mx.squeeze(mx.view(parts, mx.complex64), -1)
-        factor = None if scale is None else as_array(scale, dtype)
+    if dtype == _mx.complex64:
+        parts = _mx.erfinv(_symmetric("normal", (*shape, 2), key))
+        drawn = _mx.squeeze(_mx.view(parts, _mx.complex64), -1)
+        factor = None if scale is None else _as_array(scale, dtype)
     elif _is_real_floating(dtype):
-        drawn = mx.erfinv(_symmetric("normal", shape, key)).astype(dtype)
-        factor = as_array(_SQRT2, dtype)
+        drawn = _mx.erfinv(_symmetric("normal", shape, key)).astype(dtype)
+        factor = _as_array(_SQRT2, dtype)
         if scale is not None:
-            factor = as_array(scale, dtype) * factor
+            factor = _as_array(scale, dtype) * factor
     else:
         raise ValueError(
             f"[normal] dtype {dtype} has no normal distribution; give a floating dtype or complex64"
         )
     if factor is not None:
         drawn = factor * drawn
-    return drawn if loc is None else drawn + as_array(loc, dtype)
+    return drawn if loc is None else drawn + _as_array(loc, dtype)
 
 
 def multivariate_normal(mean, cov, shape=(), dtype=None, key=None, stream=None):
@@ -217,8 +217,8 @@ def multivariate_normal(mean, cov, shape=(), dtype=None, key=None, stream=None):
     (3,)
     """
     name = "multivariate_normal"
-    mean, cov = as_array(mean), as_array(cov)
-    if dtype is not None and dtype != mx.float32:
+    mean, cov = _as_array(mean), _as_array(cov)
+    if dtype is not None and dtype != _mx.float32:
         raise ValueError(f"[{name}] dtype {dtype} is not supported; float32 is")
     if mean.ndim < 1 or cov.ndim < 2:
         raise ValueError(
@@ -233,11 +233,11 @@ def multivariate_normal(mean, cov, shape=(), dtype=None, key=None, stream=None):
         )
     batch = _broadcast(name, mean.shape[:-1], cov.shape[:-2])
     shape = _broadcast(name, batch, _shape(name, shape))
-    mean, cov = mean.astype(mx.float32), cov.astype(mx.float32)
-    left, values, right = mx.linalg.svd(cov)
-    root = mx.matmul(left * mx.expand_dims(mx.sqrt(values), -2), right)
+    mean, cov = mean.astype(_mx.float32), cov.astype(_mx.float32)
+    left, values, right = _mx.linalg.svd(cov)
+    root = _mx.matmul(left * _mx.expand_dims(_mx.sqrt(values), -2), right)
     drawn = normal((*shape, 1, n), key=key)
-    return mx.squeeze(mx.matmul(drawn, root), -2) + mean
+    return _mx.squeeze(_mx.matmul(drawn, root), -2) + mean
 
 
 def randint(low, high, shape=(), dtype=None, key=None, stream=None):
@@ -262,18 +262,20 @@ def randint(low, high, shape=(), dtype=None, key=None, stream=None):
     >>> mx.random.randint(0, 10, (4,), key=mx.random.key(7)).tolist()
     [2, 2, 4, 2]
     """
-    dtype = dtype or mx.int32
-    if not (dtype == mx.bool_ or mx.issubdtype(dtype, mx.integer)):
+    dtype = dtype or _mx.int32
+    if not (dtype == _mx.bool_ or _mx.issubdtype(dtype, _mx.integer)):
         raise ValueError(
             f"[randint] dtype {dtype} is no integer type; give an integer dtype or bool"
         )
     for bound in (low, high):
-        if isinstance(bound, float) and not math.isfinite(bound):
+        if isinstance(bound, float) and not _math.isfinite(bound):
             raise ValueError(f"[randint] bound {bound} is not finite; give integers")
-    drawn = _uniform("randint", low, high, _shape("randint", shape), mx.float32, key)
+    drawn = _uniform("randint", low, high, _shape("randint", shape), _mx.float32, key)
     # The float32 of a large bound may lie outside the interval, hence the clamp at the end.
-    top = (as_array(high) - 1).astype(dtype)
-    return mx.maximum(mx.minimum(mx.floor(drawn).astype(dtype), top), as_array(low).astype(dtype))
+    top = (_as_array(high) - 1).astype(dtype)
+    return _mx.maximum(
+        _mx.minimum(_mx.floor(drawn).astype(dtype), top), _as_array(low).astype(dtype)
+    )
 
 
 def bernoulli(p=0.5, shape=None, key=None, stream=None):
@@ -293,12 +295,12 @@ def bernoulli(p=0.5, shape=None, key=None, stream=None):
     >>> mx.random.bernoulli(0.5, (3,), key=mx.random.key(7)).tolist()
     [True, True, True]
     """
-    p = as_array(p)
+    p = _as_array(p)
     if not _is_real_floating(p.dtype):
         raise ValueError(f"[bernoulli] p has dtype {p.dtype}; a probability is a floating number")
     shape = tuple(p.shape) if shape is None else _shape("bernoulli", shape)
     _require("bernoulli", shape, p.shape)
-    return _uniform("bernoulli", 0, 1, shape, mx.float32, key) < p
+    return _uniform("bernoulli", 0, 1, shape, _mx.float32, key) < p
 
 
 def truncated_normal(lower, upper, shape=None, dtype=None, key=None, stream=None):
@@ -322,16 +324,16 @@ def truncated_normal(lower, upper, shape=None, dtype=None, key=None, stream=None
     array(1.41902, dtype=float32)
     """
     name = "truncated_normal"
-    dtype = dtype or mx.float32
+    dtype = dtype or _mx.float32
     if not _is_real_floating(dtype):
         raise ValueError(
             f"[{name}] dtype {dtype} is not supported; float32, float16 and bfloat16 are"
         )
-    lower, upper = as_array(lower).astype(dtype), as_array(upper).astype(dtype)
+    lower, upper = _as_array(lower).astype(dtype), _as_array(upper).astype(dtype)
     shape = _broadcast(name, lower.shape, upper.shape) if shape is None else _shape(name, shape)
-    root2 = as_array(_SQRT2, dtype)
-    drawn = _uniform(name, mx.erf(lower / root2), mx.erf(upper / root2), shape, dtype, key)
-    return mx.maximum(mx.minimum(root2 * mx.erfinv(drawn), upper), lower)
+    root2 = _as_array(_SQRT2, dtype)
+    drawn = _uniform(name, _mx.erf(lower / root2), _mx.erf(upper / root2), shape, dtype, key)
+    return _mx.maximum(_mx.minimum(root2 * _mx.erfinv(drawn), upper), lower)
 
 
 def gumbel(shape=(), dtype=None, key=None, stream=None):
@@ -351,8 +353,8 @@ def gumbel(shape=(), dtype=None, key=None, stream=None):
     >>> mx.random.gumbel(key=mx.random.key(7))
     array(1.77504, dtype=float32)
     """
-    drawn = _uniform("gumbel", 0, 1, _shape("gumbel", shape), dtype or mx.float32, key)
-    return -mx.log(-mx.log(drawn))
+    drawn = _uniform("gumbel", 0, 1, _shape("gumbel", shape), dtype or _mx.float32, key)
+    return -_mx.log(-_mx.log(drawn))
 
 
 def categorical(logits, axis=-1, shape=None, num_samples=None, key=None, stream=None):
@@ -379,7 +381,7 @@ def categorical(logits, axis=-1, shape=None, num_samples=None, key=None, stream=
     >>> mx.random.categorical(mx.array([0.0, 100.0, 0.0]), key=mx.random.key(7))
     array(1, dtype=uint32)
     """
-    logits = as_array(logits)
+    logits = _as_array(logits)
     axis = _axis("categorical", axis, logits.ndim) - logits.ndim
     if shape is not None and num_samples is not None:
         raise ValueError(
@@ -392,14 +394,14 @@ def categorical(logits, axis=-1, shape=None, num_samples=None, key=None, stream=
         )
     if num_samples is not None:
         drawn = gumbel((*logits.shape, _count("categorical", num_samples)), key=key)
-        return mx.argmax(mx.expand_dims(logits, -1) + drawn, axis - 1)
+        return _mx.argmax(_mx.expand_dims(logits, -1) + drawn, axis - 1)
     reduced = list(logits.shape)
     del reduced[axis]
     shape = tuple(reduced) if shape is None else _shape("categorical", shape)
     _require("categorical", shape, reduced)
     full = list(shape)
     full.insert(len(full) + 1 + axis, outcomes)
-    return mx.argmax(logits + gumbel(full, key=key), axis)
+    return _mx.argmax(logits + gumbel(full, key=key), axis)
 
 
 def laplace(shape=(), dtype=None, loc=0.0, scale=1.0, key=None, stream=None):
@@ -421,15 +423,15 @@ def laplace(shape=(), dtype=None, loc=0.0, scale=1.0, key=None, stream=None):
     >>> mx.random.laplace((3,), key=mx.random.key(7)).shape
     (3,)
     """
-    dtype = dtype or mx.float32
+    dtype = dtype or _mx.float32
     if not _is_real_floating(dtype):
         raise ValueError(f"[laplace] dtype {dtype} is not supported; give a real floating dtype")
     u = _symmetric("laplace", _shape("laplace", shape), key)
-    drawn = (mx.sign(u) * mx.log1p(-mx.abs(u))).astype(dtype)
+    drawn = (_mx.sign(u) * _mx.log1p(-_mx.abs(u))).astype(dtype)
     if scale != 1:
-        drawn = drawn * as_array(scale, dtype)
+        drawn = drawn * _as_array(scale, dtype)
     if loc != 0:
-        drawn = drawn + as_array(loc, dtype)
+        drawn = drawn + _as_array(loc, dtype)
     return drawn
 
 
@@ -451,12 +453,12 @@ def permutation(x, axis=0, key=None, stream=None):
     >>> sorted(mx.random.permutation(4).tolist())
     [0, 1, 2, 3]
     """
-    if isinstance(x, mx.array):
+    if isinstance(x, _mx.array):
         axis = _axis("permutation", axis, x.ndim)
-        return mx.take(
-            x, mx.argsort(bits((x.shape[axis],), key=_explicit("permutation", key))), axis
+        return _mx.take(
+            x, _mx.argsort(bits((x.shape[axis],), key=_explicit("permutation", key))), axis
         )
-    return mx.argsort(bits((_count("permutation", x),), key=_explicit("permutation", key)))
+    return _mx.argsort(bits((_count("permutation", x),), key=_explicit("permutation", key)))
 
 
 def _uniform(name, low, high, shape, dtype, key):
@@ -468,18 +470,18 @@ def _uniform(name, low, high, shape, dtype, key):
         )
     words = bits(shape, key=_explicit(name, key))
     # 2**-32 is a power of two, so multiplying rounds as dividing by 2**32 does: not at all.
-    unit = words.astype(mx.float32) * as_array(2.0**-32, mx.float32)
-    unit = mx.minimum(unit.astype(dtype), as_array(below_one, dtype))
+    unit = words.astype(_mx.float32) * _as_array(2.0**-32, _mx.float32)
+    unit = _mx.minimum(unit.astype(dtype), _as_array(below_one, dtype))
     if isinstance(low, _SCALARS) and isinstance(high, _SCALARS) and low == 0 and high == 1:
         return unit
-    low, high = as_array(low).astype(dtype), as_array(high).astype(dtype)
+    low, high = _as_array(low).astype(dtype), _as_array(high).astype(dtype)
     _require(name, shape, _broadcast(name, low.shape, high.shape))
     return (high - low) * unit + low
 
 
 def _symmetric(name, shape, key):
     """Uniform float32 numbers in (-1, 1)."""
-    return _uniform(name, _ABOVE_MINUS_ONE, 1, shape, mx.float32, key)
+    return _uniform(name, _ABOVE_MINUS_ONE, 1, shape, _mx.float32, key)
 
 
 def _split_state():
@@ -497,11 +499,11 @@ def _explicit(name, key):
 
 def _checked(name, key):
     """One key, not a batch of them: those are for ``vmap`` and ``bits``."""
-    if not isinstance(key, mx.array):
+    if not isinstance(key, _mx.array):
         raise TypeError(
             f"[{name}] the key is a {type(key).__name__}; keys are arrays made by mx.random.key"
         )
-    if key.dtype != mx.uint32 or tuple(key.shape) != (2,):
+    if key.dtype != _mx.uint32 or tuple(key.shape) != (2,):
         raise ValueError(
             f"[{name}] the key has dtype {key.dtype} and shape {tuple(key.shape)}; a key is "
             "uint32 of shape (2,)"
@@ -512,7 +514,7 @@ def _checked(name, key):
 def _shape(name, shape):
     """A shape as a tuple of sizes, none of them negative."""
     try:
-        shape = tuple(operator.index(size) for size in shape)
+        shape = tuple(_operator.index(size) for size in shape)
     except TypeError:
         raise TypeError(
             f"[{name}] shape {shape!r} is no sequence of integers; (2, 3) would be right"
@@ -535,7 +537,7 @@ def _axis(name, axis, ndim):
 def _count(name, n):
     """How many of something, as an int that is not negative."""
     try:
-        n = operator.index(n)
+        n = _operator.index(n)
     except TypeError:
         raise TypeError(
             f"[{name}] {n!r} was given where a count belongs; give an integer"
@@ -569,16 +571,16 @@ def _require(name, shape, given):
 
 
 def _is_real_floating(dtype):
-    return mx.issubdtype(dtype, mx.floating)
+    return _mx.issubdtype(dtype, _mx.floating)
 
 
 def _renew_lock():
     """A lock that another thread held at a fork would never be released in the child."""
     global _state_lock
-    _state_lock = threading.Lock()
+    _state_lock = _threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+if hasattr(_os, "register_at_fork"):
+    _os.register_at_fork(after_in_child=_renew_lock)
 
-state = [key(int.from_bytes(os.urandom(8), "little"))]
+state = [key(int.from_bytes(_os.urandom(8), "little"))]

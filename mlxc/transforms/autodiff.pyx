@@ -4,6 +4,7 @@
 from mlxc._graph.array cimport array
 from mlxc._graph.bind cimport PICK
 from mlxc._graph.node cimport Node
+from mlxc._graph.watching cimport TRACKER
 from mlxc.transforms.rules cimport pull, push
 from mlxc.transforms.tracing cimport Trace, trace_back
 
@@ -33,6 +34,17 @@ cdef int accumulate_pick(object mx, list sums, Py_ssize_t at, Node bundle, int i
 def pull_back(mx, list outputs, list inputs, list cotangents):
     """Cotangents of the inputs (placeholders) given those of the outputs; None where nothing
     depends on an input."""
+    if TRACKER is None:
+        return pull_nodes(mx, outputs, inputs, cotangents)
+    tracker = TRACKER
+    tracker.enter("gradient")
+    try:
+        return pull_nodes(mx, outputs, inputs, cotangents)
+    finally:
+        tracker.leave()
+
+
+cdef list pull_nodes(object mx, list outputs, list inputs, list cotangents):
     cdef Trace trace = trace_back(nodes_of(outputs), nodes_of(inputs))
     cdef list sums = [None] * len(trace.position)
     cdef Py_ssize_t offset = len(trace.inputs)
@@ -56,6 +68,8 @@ def pull_back(mx, list outputs, list inputs, list cotangents):
             accumulate_pick(mx, sums, trace.position[id(source)], source, node.params[0], ct)
             continue
         wanted = [id(<Node>node.inputs[i]) in trace.position for i in range(node.nin)]
+        if TRACKER is not None:
+            TRACKER.follow(<size_t><void*>node, node.op)
         results = pull(mx, node, ct, wanted)
         for i in range(node.nin):
             if wanted[i] and results[i] is not None:
@@ -65,6 +79,17 @@ def pull_back(mx, list outputs, list inputs, list cotangents):
 
 def push_forward(mx, list outputs, list inputs, list tangents):
     """Tangents of the outputs given those of the inputs (placeholders); None for zero."""
+    if TRACKER is None:
+        return push_nodes(mx, outputs, inputs, tangents)
+    tracker = TRACKER
+    tracker.enter("derivative")
+    try:
+        return push_nodes(mx, outputs, inputs, tangents)
+    finally:
+        tracker.leave()
+
+
+cdef list push_nodes(object mx, list outputs, list inputs, list tangents):
     cdef Trace trace = trace_back(nodes_of(outputs), nodes_of(inputs))
     cdef list known = list(tangents) + [None] * len(trace.nodes)
     cdef Py_ssize_t offset = len(trace.inputs)
@@ -80,6 +105,8 @@ def push_forward(mx, list outputs, list inputs, list tangents):
         if node.op == PICK:
             known[offset + k] = None if given[0] is None else given[0][node.params[0]]
         elif any([tangent is not None for tangent in given]):
+            if TRACKER is not None:
+                TRACKER.follow(<size_t><void*>node, node.op)
             known[offset + k] = push(mx, node, given)
     results = []
     for x in outputs:

@@ -1,25 +1,26 @@
 """compile: run a function's Python once for each kind of arguments, and make its graph again after
 that."""
 
-import functools
 import os
-from collections import OrderedDict
 
 from mlxc import core as mx
 from mlxc._graph import array
 
 from . import trees
-from .replay import Recipe, quick_key
+from .calling import Compiled, places, put, switch
+from .replay import recipe_of, remade
 from .tracing import Tracing, abstract_like, new_handles
 
 __all__ = ["compile", "disable_compile", "enable_compile", "simplify"]
 
-CACHE_LIMIT = 256  # recipes a function: beyond it the oldest goes
-
-_enabled = not any(
+if any(
     os.environ.get(name, "0") not in ("", "0")
     for name in ("MLXC_DISABLE_COMPILE", "MLX_DISABLE_COMPILE")
-)
+):
+    switch(False)
+
+# Whoever watches operations sees those of compiled functions too.
+mx.debug._while_watching(switch)
 
 
 def disable_compile():
@@ -30,8 +31,7 @@ def disable_compile():
         >>> mx.disable_compile()
         >>> mx.enable_compile()
     """
-    global _enabled
-    _enabled = False
+    switch(False)
 
 
 def enable_compile():
@@ -41,36 +41,27 @@ def enable_compile():
         >>> import mlxc.core as mx
         >>> mx.enable_compile()
     """
-    global _enabled
-    _enabled = True
+    switch(True)
 
 
 def simplify(*args):
     """Remove common subexpressions from the graph behind arrays.
 
-    Evaluation does what can be done on its own; the call is kept for programs that make it.
-
     Args:
-        *args (arrays or trees of arrays): Their graphs.
+        *args (arrays or trees of arrays): What they stand for stays the same, made of fewer
+            operations.
 
     Example:
         >>> import mlxc.core as mx
-        >>> mx.simplify(mx.ones((2,)) + 1)
+        >>> x = mx.array(2.0)
+        >>> y = mx.exp(x) + mx.exp(x)
+        >>> mx.simplify(y)  # exp is computed once
+        >>> y
+        array(14.7781, dtype=float32)
     """
     arrays = trees.flatten(args)[0]
-    if arrays:
-        for x, y in zip(arrays, Recipe(arrays, []).make([])):
-            mx._replace(x, y)
-
-
-class _Traced:
-    """One trace of a function: its recipe, and where its outputs go."""
-
-    def __init__(self, recipe, skeleton, count):
-        self.recipe = recipe
-        self.skeleton = skeleton
-        self.count = count
-        self.single = isinstance(skeleton, trees._Leaf)
+    for x, y in zip(arrays, remade(arrays)):
+        mx._replace(x, y)
 
 
 def _constants(tree):
@@ -88,41 +79,9 @@ def _constants(tree):
             f"[compile] an argument of type {type(tree).__name__}; arrays, numbers, strings, None, "
             "and lists, tuples and dicts of them would be right"
         ) from None
+    if isinstance(tree, (float, complex)) or hasattr(tree, "dtype"):
+        return type(tree).__name__, repr(tree)  # 0.0 is not -0.0, NaN is itself
     return type(tree).__name__, tree
-
-
-_PLACE = object()  # marks a found place among what is still to be searched
-
-
-def _slots(tree):
-    """Where the arrays of nested containers stand, in order: (container, key) pairs; a lone array
-    is its own."""
-    if isinstance(tree, array):
-        return [(tree, None)]
-    found = []
-    pending = [tree]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, tuple) and len(node) == 2 and node[0] is _PLACE:
-            found.append(node[1])
-        elif isinstance(node, (dict, list, tuple)):
-            items = list(node.items() if isinstance(node, dict) else enumerate(node))
-            for key, item in reversed(items):
-                if isinstance(item, array):
-                    place = (item, None) if isinstance(node, tuple) else (node, key)
-                    pending.append((_PLACE, place))
-                else:
-                    pending.append(item)
-    return found
-
-
-def _put(slots, values):
-    """Put arrays where slots say, changing the containers themselves."""
-    for (container, key), value in zip(slots, values):
-        if key is None:
-            mx._replace(container, value)
-        else:
-            container[key] = value
 
 
 class _Snapshot:
@@ -180,52 +139,27 @@ def compile(fun, inputs=None, outputs=None, shapeless=False):
         raise TypeError(
             f"[compile] {type(fun).__name__} is not callable; a function would be right"
         )
-    cache = OrderedDict()
-
-    @functools.wraps(fun)
-    def compiled(*args, **kwargs):
-        if not _enabled:
-            return fun(*args, **kwargs)
-        key, values = quick_key(args, inputs) if not kwargs else (None, None)
-        traced = cache.get(key) if key is not None else None
-        if traced is None:
-            leaves, skeleton = trees.flatten((args, kwargs))
-            state = trees.flatten(inputs)[0] if inputs is not None else []
-            values = leaves + state
-            if key is None:
-                shapes = tuple([(x.shape, x.dtype) for x in values])
-                key = (shapes, len(leaves), _constants(skeleton))
-                traced = cache.get(key)
-        if traced is None:
-            traced = cache[key] = _trace(fun, skeleton, leaves, inputs, state, outputs)
-            if len(cache) > CACHE_LIMIT:
-                cache.popitem(last=False)
-        results = traced.recipe.make(values)
-        if outputs is not None:
-            _put(_slots(outputs), results[traced.count :])
-        if traced.single:
-            return results[0]
-        return trees.unflatten(traced.skeleton, results[: traced.count])
-
-    return compiled
+    return Compiled(fun, inputs, outputs, _trace, _constants)
 
 
 def _trace(fun, skeleton, leaves, inputs, state, outputs):
-    """Run the function on placeholders; containers are as before afterwards, whatever happens."""
+    """Run the function on placeholders: its recipe, and the tree of its results with the number of
+    their arrays. Containers are as before afterwards, whatever happens."""
     values = leaves + state
+    state = new_handles(state)  # those in tuples are changed themselves
     snapshot = _Snapshot(inputs, outputs)
-    slots = _slots(inputs)
+    taken = places(inputs)
     try:
         with Tracing():
             placeholders = abstract_like(values, [x.shape for x in values])
             given = new_handles(placeholders)
             args, kwargs = trees.unflatten(skeleton, given[: len(leaves)])
-            _put(slots, given[len(leaves) :])
+            put(taken, given[len(leaves) :])
             results, out_skeleton = trees.flatten(fun(*args, **kwargs))
             changed = trees.flatten(outputs)[0] if outputs is not None else []
-            recipe = Recipe(results + changed, placeholders)
+            recipe = recipe_of(results + changed, placeholders)
     except BaseException:
         snapshot.restore()
         raise
-    _put(slots, state)
-    return _Traced(recipe, out_skeleton, len(results))
+    put(taken, state)
+    return recipe, out_skeleton, len(results)

@@ -71,7 +71,9 @@ cdef list pull(object mx, Node node, object ct, list wanted):
         refuse(row, node, row.vjp)
     outs = bundle_outputs(mx, node)
     if node.flags & BUNDLE:
-        cts = [mx.zeros(o.shape, o.dtype) if c is None else c for c, o in zip(ct, outs)]
+        cts = list(ct)
+        if not row.partial_cotangents:
+            cts = [mx.zeros(o.shape, o.dtype) if c is None else c for c, o in zip(ct, outs)]
     else:
         cts = [ct]
     return list(row.vjp(mx, tuple(cts), tuple(outs), *xs, **keywords(row, node)))

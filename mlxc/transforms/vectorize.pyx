@@ -4,6 +4,7 @@
 from mlxc._graph.array cimport array, wrap
 from mlxc._graph.bind cimport ELEMENTWISE, MOVEMENT, PICK, REDUCTION, row_kind
 from mlxc._graph.node cimport BUNDLE, Node
+from mlxc._graph.watching cimport TRACKER
 from mlxc.transforms.tracing cimport Trace, trace_back
 
 from mlxc._graph.bind import ROWS
@@ -65,6 +66,17 @@ def replay_batched(mx, list outputs, list inputs, list values):
     """Outputs for batched values of the inputs (placeholders); inputs whose value is not batched
     are given as None in ``values`` and stand for themselves. Returns (array, whether it is batched)
     pairs."""
+    if TRACKER is None:
+        return replay_nodes(mx, outputs, inputs, values)
+    tracker = TRACKER
+    tracker.enter("batch")
+    try:
+        return replay_nodes(mx, outputs, inputs, values)
+    finally:
+        tracker.leave()
+
+
+cdef list replay_nodes(object mx, list outputs, list inputs, list values):
     cdef array x
     cdef Trace trace = trace_back([x.node for x in outputs], [x.node for x in inputs])
     cdef list known = list(values) + [None] * len(trace.nodes)
@@ -79,6 +91,8 @@ def replay_batched(mx, list outputs, list inputs, list values):
             place = trace.position.get(id(<Node>node.inputs[i]))
             batched.append(place is not None)
             operands.append(wrap(<Node>node.inputs[i]) if place is None else known[place])
+        if TRACKER is not None:
+            TRACKER.follow(<size_t><void*>node, node.op)
         if node.op == PICK:
             known[offset + k] = operands[0][node.params[0]]
         else:

@@ -3,7 +3,10 @@
 from mlxc._graph.array cimport array, wrap
 from mlxc._graph.bind cimport BROADCAST
 from mlxc._graph.dtypes cimport DTYPE_OBJECTS
-from mlxc._graph.node cimport EVALUATED, OP_NONE, TRACED, Node, next_epoch, shape_tuple
+from mlxc._graph.node cimport (
+    CALLED, EVALUATED, OP_NONE, TRACED, Node, next_epoch, shape_tuple,
+)
+from mlxc._graph.recipe cimport expand
 
 from mlxc._table import load_rows
 
@@ -51,6 +54,8 @@ def walk(list outputs, list inputs, bint traced_only):
             stack.append(x.node)
         while stack:
             node = <Node>stack[-1]
+            if node.flags & CALLED:
+                expand(node)
             value = node.op == OP_NONE or node.flags & EVALUATED != 0
             if traced_only:   # a broadcast value keeps its true size
                 value = not node.flags & TRACED and (value or node.op != BROADCAST)

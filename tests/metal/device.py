@@ -12,7 +12,16 @@ import ml_dtypes
 import numpy as np
 
 from mlxc._backends.metal import sources
-from mlxc._backends.metal.dispatch import Bytes, Dispatch, In, Out, Scratch
+from mlxc._backends.metal.dispatch import (
+    FAULT_BYTES,
+    Bytes,
+    Dispatch,
+    Faults,
+    In,
+    Out,
+    Scratch,
+    fault_text,
+)
 
 ERROR = 4096  # bytes
 TYPES = {"bool": 53, "int": 29, "float": 3}
@@ -156,6 +165,7 @@ class Device:
 
         Raises:
             MetalError: what the device says.
+            IndexError: what kernels say of indices.
         """
         made = []
         try:
@@ -178,7 +188,13 @@ class Device:
                     packed = np.ascontiguousarray(out)
                     ctypes.memmove(self.contents(buffer), packed.ctypes.data, packed.nbytes)
                 places["Out", i] = (buffer, 0)
+            faults = self.buffer(FAULT_BYTES)
+            made.append(faults)
+            ctypes.memset(self.contents(faults), 0, FAULT_BYTES)
+            places["Faults"] = (faults, 0)
             self.encode(dispatches, places, made, repeat)
+            if text := fault_text(ctypes.string_at(self.contents(faults), FAULT_BYTES)):
+                raise IndexError(text)
             return [
                 self.read(places["Out", i][0], dtype, shape)
                 for i, (dtype, shape) in enumerate(shapes)
@@ -204,6 +220,8 @@ class Device:
             return places["In", argument.index]
         if isinstance(argument, Out):
             return places["Out", argument.index]
+        if isinstance(argument, Faults):
+            return places["Faults"]
         key = ("Scratch", argument.index)
         if key not in places:
             places[key] = (self.buffer(argument.nbytes), 0)
@@ -254,7 +272,7 @@ class Device:
                     encoder, data, ctypes.c_size_t(len(data)), ctypes.c_int(index)
                 )
                 continue
-            assert isinstance(argument, In | Out | Scratch), argument
+            assert isinstance(argument, In | Out | Scratch | Faults), argument
             buffer, offset = self.place(argument, places, made)
             self.library.mlxc_metal_set_buffer(
                 encoder, ctypes.c_void_p(buffer), ctypes.c_size_t(offset), ctypes.c_int(index)

@@ -103,13 +103,24 @@ def test_operands_are_gathered_from_where_they_lie(device):
     gather(device, np.broadcast_to(x[:1], (12, 40)), [rows[::-1]], (1,), 1)
 
 
-def test_an_index_out_of_range_touches_nothing_else(device):
-    x = samples("float32", 5, 3)
-    wild = np.array([2**40, -(2**40), 1])
-    (got,) = launch(device, "gather", [x, wild], [(x.dtype, (3, 3))], ((0,), 0))
-    same(got, x[[4, 0, 1]])
-    (got,) = launch(device, "scatter", [x, x[:3], wild], [(x.dtype, x.shape)], ((0,), 0, "none"))
-    same(got, write(x, ([1],), x[2:3], "none"))
+@pytest.mark.parametrize(
+    "index, dtype", [(5, "int64"), (-6, "int8"), (2**40, "int64"), (-(2**40), "int64"),
+                     (2**64 - 1, "uint64"), (255, "uint8")]
+)  # fmt: skip
+def test_an_index_out_of_range_is_named_and_reaches_nothing(device, index, dtype):
+    x, wild = samples("float32", 3, 5), np.array([[4, 0, index]], dtype)
+    also = np.zeros_like(wild)
+    said = rf"index {index} is out of range for axis 1 with size 5"
+    for row, ins, shape, params in (
+        ("gather", [x, wild], (3, 1, 3), ((1,), 1)),
+        ("gather", [x, also, wild], (1, 3), ((0, 1), 0)),
+        ("take_along_axis", [x[:1], wild], (1, 3), (1,)),
+        ("scatter", [x, x[:, None, :3], wild], (3, 5), ((1,), 1, "add")),
+        ("scatter", [x, x[:1, :3], also, wild], (3, 5), ((0, 1), 0, "none")),
+        ("put_along_axis", [x[:1], x[:1, :3], wild], (1, 5), (1, "none")),
+    ):
+        with pytest.raises(IndexError, match=rf"\[{row}\] {said}"):
+            launch(device, row, ins, [(x.dtype, shape)], params)
 
 
 def test_elements_along_an_axis_are_taken(device):

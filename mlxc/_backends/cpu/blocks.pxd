@@ -23,6 +23,13 @@ ctypedef Py_ssize_t (*offsets_fn)(
     int64_t* offsets
 ) noexcept nogil
 
+# dst[i, j] = src[i, j], rows x columns: dst is contiguous along j, src along i; the other strides
+# are given
+ctypedef void (*turn_fn)(
+    char* dst, Py_ssize_t dst_stride, const char* src, Py_ssize_t src_stride, Py_ssize_t rows,
+    Py_ssize_t columns
+) noexcept nogil
+
 cdef enum:
     MAX_AXES = 32
     GRAIN = 1 << 16      # bytes a chunk moves, at least
@@ -37,6 +44,11 @@ cdef struct Block:
     fold_fn fold
     char* dst
     const char* src
+    # Blocks that are moved, not combined, and lie across each other: see find_plane
+    turn_fn turn
+    int across                         # the axis along which src is contiguous
+    Py_ssize_t row_pieces, column_pieces
+    Py_ssize_t units, together         # pieces of all planes; units of a chunk
 
 cdef void start_block(Block* block, Py_ssize_t itemsize, fold_fn fold) noexcept nogil
 cdef void add_axis(

@@ -1,7 +1,8 @@
 """Moving and combining strided blocks: what the launchers of indexing share.
 
-A Block is a nest of loops with joined axes; the innermost is one call of a kernel. Work is split
-by its size alone.
+A Block is a nest of loops with joined axes; the innermost is one call of a kernel. Where a move
+writes along one axis and would read across it, planes of two axes are turned square by square.
+Work is split by its size alone.
 """
 
 from mlxc._backends.cpu.kernels cimport kernel
@@ -10,6 +11,17 @@ from mlxc._threads.pool cimport par
 from mlxc._table.dtypes import DTYPES
 
 cdef list SHORT = [fact.short for fact in DTYPES]
+
+cdef enum:
+    THIN = 8             # planes that are thinner are moved row by row
+    TURN_ROWS = 64       # of a piece of a plane: whole lines of any width of element
+    TURN_COLUMNS = 2048
+
+cdef fold_fn[9] SETS     # by width of element
+cdef turn_fn[9] TURNS
+for _width in (1, 2, 4, 8):
+    SETS[<int>_width] = <fold_fn>kernel(f"fold_set_{_width}")
+    TURNS[<int>_width] = <turn_fn>kernel(f"turn_{_width}")
 
 
 cdef str combine_name(str kind, str mode, View* view):
@@ -41,6 +53,7 @@ cdef void start_block(Block* block, Py_ssize_t itemsize, fold_fn fold) noexcept 
     block.size = 1
     block.itemsize = itemsize
     block.fold = fold
+    block.turn = TURNS[itemsize] if fold == SETS[itemsize] else NULL
 
 
 cdef void add_axis(
@@ -127,14 +140,81 @@ cdef void line_job(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
     )
 
 
+cdef bint find_plane(Block* block) noexcept nogil:
+    """Whether rows of dst lie across lines of src; then also how the planes are cut."""
+    cdef int inner = block.ndim - 1, axis
+    cdef Py_ssize_t rows, columns
+    if (
+        block.turn == NULL or inner < 1 or block.dst_strides[inner] != block.itemsize
+        or block.src_strides[inner] == block.itemsize or block.src_strides[inner] == 0
+        or block.shape[inner] < THIN
+    ):
+        return False
+    for axis in range(inner - 1, -1, -1):
+        if block.src_strides[axis] == block.itemsize and block.shape[axis] >= THIN:
+            break
+    else:
+        return False
+    block.across = axis
+    rows = min(<Py_ssize_t>TURN_ROWS, block.shape[axis])
+    columns = min(<Py_ssize_t>TURN_COLUMNS, block.shape[inner])
+    block.row_pieces = (block.shape[axis] + TURN_ROWS - 1) // TURN_ROWS
+    block.column_pieces = (block.shape[inner] + TURN_COLUMNS - 1) // TURN_COLUMNS
+    block.units = block.size // (block.shape[axis] * block.shape[inner])
+    block.units *= block.row_pieces * block.column_pieces
+    block.together = max(<Py_ssize_t>1, GRAIN // (rows * columns * block.itemsize))
+    return True
+
+
+cdef void turn_unit(const Block* block, Py_ssize_t unit) noexcept nogil:
+    """One piece of one plane."""
+    cdef int inner = block.ndim - 1, axis
+    cdef Py_ssize_t column = unit % block.column_pieces * TURN_COLUMNS, row, index
+    cdef char* dst = block.dst + column * block.itemsize
+    cdef const char* src = block.src + column * block.src_strides[inner]
+    unit //= block.column_pieces
+    row = unit % block.row_pieces * TURN_ROWS
+    unit //= block.row_pieces
+    dst += row * block.dst_strides[block.across]
+    src += row * block.itemsize
+    for axis in range(inner - 1, -1, -1):
+        if axis != block.across:
+            index = unit % block.shape[axis]
+            unit //= block.shape[axis]
+            dst += index * block.dst_strides[axis]
+            src += index * block.src_strides[axis]
+    block.turn(
+        dst, block.dst_strides[block.across], src, block.src_strides[inner],
+        min(<Py_ssize_t>TURN_ROWS, block.shape[block.across] - row),
+        min(<Py_ssize_t>TURN_COLUMNS, block.shape[inner] - column),
+    )
+
+
+cdef void turn_job(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef Block* block = <Block*>arg
+    cdef Py_ssize_t unit
+    for unit in range(chunk * block.together, min((chunk + 1) * block.together, block.units)):
+        turn_unit(block, unit)
+
+
 cdef void move_parallel(Block* block, char* dst, const char* src) noexcept nogil:
     """Run the whole nest on all threads. Elements of dst must be distinct."""
-    cdef Py_ssize_t n, rows, together
-    if block.ndim == 0 or block.size * block.itemsize <= 2 * GRAIN:
+    cdef Py_ssize_t n, rows, together, unit
+    if block.ndim == 0 or block.size == 0:
         move_block(block, dst, src)
         return
     block.dst = dst
     block.src = src
+    if find_plane(block):
+        if block.size * block.itemsize <= 2 * GRAIN:
+            for unit in range(block.units):
+                turn_unit(block, unit)
+        else:
+            par(turn_job, block, (block.units + block.together - 1) // block.together)
+        return
+    if block.size * block.itemsize <= 2 * GRAIN:
+        move_block(block, dst, src)
+        return
     n = block.shape[block.ndim - 1]
     rows = block.size // n
     if block.ndim == 1:

@@ -1,264 +1,344 @@
-"""Launchers of convolutions: an image read as a matrix, times the weights, by the product kernels.
+"""Launchers of convolutions: what there is to do, cut into blocks for the pool.
 
-Rules: operands are row-major, channels last. Each group of channels is one product, except where
-every channel is a group of its own (depthwise), which has its own loop. A 1 x 1 convolution is a
-plain product and nothing is gathered.
+Rules: the image is row-major, channels last; weights have any strides. Each group of channels is a
+convolution of its own, except where groups are so narrow that vectors run across them (`lanes`). A
+dilated input is taken class by class of output positions. How sums are cut follows from sizes
+alone; how work is shared does not change results.
 """
 
 from libc.string cimport memset
 
 from mlxc._backends.cpu.kernels cimport kernel
-from mlxc._backends.cpu.matmul cimport Family, family, form_of, run_product
+from mlxc._backends.cpu.matmul cimport form_of
 from mlxc._graph.kernel cimport View, register_launcher
-from mlxc._kernels.product cimport OWN, Image, Product, panels_fn
+from mlxc._kernels.product cimport OWN
+from mlxc._kernels.stencil cimport Axis, Conv, Run
 from mlxc._memory.buffer cimport scratch_alloc, scratch_free
 from mlxc._table.dtypes import CODE
-from mlxc._threads.pool cimport job_fn, par, thread_count
+from mlxc._threads.pool cimport interrupted, job_fn, par, thread_count
 
-ctypedef void (*fetch_fn)(
-    const char* s, Py_ssize_t stride, int form, float* d, Py_ssize_t n
-) noexcept nogil
-ctypedef void (*store_fn)(
-    const float* s, char* d, Py_ssize_t stride, int form, Py_ssize_t n
-) noexcept nogil
+cdef enum:
+    ALONE = 1 << 17         # multiply-adds that are not worth waking a thread for
+    LONG = 1 << 28          # of a unit at most, where it can be cut: some milliseconds
+    PIXELS = 256            # of a block: packed weights are read once for each
+    BROAD = 480             # most columns of a block
+    LINES = 1 << 18         # bytes of copied lines, about
+    PAIRS = 1 << 16         # bytes of image and result of a block of a gradient, about
+    PARTS = 32              # partial sums of a gradient at most
+    SUMS = 1 << 23          # bytes of them, about
+    SUMMED = 4096           # elements that a unit adds up
+    ALIAS = 4096            # bytes after which addresses meet in the first cache
+
+ctypedef void (*measures_fn)(Conv* g) noexcept nogil
 
 cdef int FLOAT64 = CODE["float64"]
 
+# The jobs of one compute type.
+cdef struct Jobs:
+    measures_fn measures
+    job_fn pack, forward, gradient, add_parts, deliver
 
-cdef int set_axes(Py_ssize_t* to, object values, Py_ssize_t missing) except -1:
-    """Values of one to three axes, as those of the last of three."""
-    cdef Py_ssize_t axis, count = len(values)
+cdef Jobs[2] JOBS
+cdef bint[2] RESOLVED
+RESOLVED[0] = RESOLVED[1] = False
+
+# The settings of one spatial axis, as the row has them.
+cdef struct Setting:
+    Py_ssize_t size, out, kernel, stride, low, spread, gap
+    Py_ssize_t w_tap        # bytes
+
+
+cdef Jobs* jobs_of(int dtype) except NULL:
+    cdef int which = dtype == FLOAT64
+    cdef Jobs* jobs = &JOBS[which]
+    if not RESOLVED[which]:
+        word = "f64" if which else "f32"
+        jobs.measures = <measures_fn>kernel("conv_measures_" + word)
+        jobs.pack = <job_fn>kernel("conv_pack_" + word)
+        jobs.forward = <job_fn>kernel("conv_forward_" + word)
+        jobs.gradient = <job_fn>kernel("conv_gradient_" + word)
+        jobs.add_parts = <job_fn>kernel("conv_add_parts_" + word)
+        jobs.deliver = <job_fn>kernel("conv_deliver_" + word)
+        RESOLVED[which] = True
+    return jobs
+
+
+# ---- the problem ----
+
+cdef int read_settings(Setting* s, View* x, View* y, View* w, object params) except -1:
+    """Three axes; missing ones in front."""
+    stride, low, _, spread, gap = params[:5]
+    cdef int count = x.ndim - 2, axis, k
     for axis in range(3):
-        to[axis] = missing if axis < 3 - count else values[axis - 3 + count]
+        k = axis - 3 + count
+        if k < 0:
+            s[axis].size = s[axis].out = s[axis].kernel = 1
+            s[axis].stride = s[axis].spread = s[axis].gap = 1
+            s[axis].low = s[axis].w_tap = 0
+            continue
+        s[axis].size, s[axis].out, s[axis].kernel = x.shape[1 + k], y.shape[1 + k], w.shape[1 + k]
+        s[axis].stride, s[axis].low, s[axis].spread = stride[k], low[k], spread[k]
+        s[axis].gap, s[axis].w_tap = gap[k], w.strides[1 + k]
     return 0
 
 
-cdef int set_image(Image* image, View* x, View* y, object kernel_size, object params,
-                   int which) except -1:
-    """The image x as a convolution with result shape y reads it; which: 0 float64's packers, else
-    float32's."""
-    stride, low, _, kernel_dilation, input_dilation, groups, flip = params
-    cdef int spatial = x.ndim - 2
-    word = "f64" if which == 0 else "f32"
-    image.data = x.data
-    image.itemsize = x.itemsize
-    image.form = form_of(x.dtype)
-    image.pixel = x.shape[x.ndim - 1]
-    image.channels = image.pixel // <Py_ssize_t>groups
-    set_axes(image.size, [x.shape[1 + k] for k in range(spatial)], 1)
-    set_axes(image.out, [y.shape[1 + k] for k in range(spatial)], 1)
-    set_axes(image.kernel, kernel_size, 1)
-    set_axes(image.stride, stride, 1)
-    set_axes(image.low, low, 0)
-    set_axes(image.spread, kernel_dilation, 1)
-    set_axes(image.gap, input_dilation, 1)
-    image.flip = flip
-    image.rows = <panels_fn>kernel("matmul_rows_" + word)
-    image.columns = <panels_fn>kernel("matmul_columns_" + word)
+cdef bint is_trivial(const Setting* s) noexcept nogil:
+    """Whether nothing happens along an axis."""
+    return s.kernel == 1 and s.stride == 1 and s.gap == 1 and s.low == 0 and s.out == s.size
+
+
+cdef void simplify(Setting* s, Conv* g) noexcept nogil:
+    """Long lines are fast: where nothing happens along all axes they become one, images too; an
+    axis of one pixel goes to the front."""
+    cdef int _turn
+    cdef Setting last
+    if is_trivial(&s[0]) and is_trivial(&s[1]) and is_trivial(&s[2]):
+        s[2].size = s[2].out = g.images * s[0].size * s[1].size * s[2].size
+        g.images = s[0].size = s[0].out = s[1].size = s[1].out = 1
+    for _turn in range(2):
+        if s[2].size == 1 and is_trivial(&s[2]):
+            last = s[2]
+            s[2], s[1], s[0] = s[1], s[0], last
+
+
+cdef Py_ssize_t common(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    """The greatest common divisor."""
+    while b:
+        a, b = b, a % b
+    return a
+
+
+cdef Py_ssize_t period(const Setting* s) noexcept nogil:
+    """How many classes of output positions there are."""
+    return s.gap // common(s.stride, s.gap)
+
+
+cdef void set_axis(Axis* axis, const Setting* s, Py_ssize_t number, bint flip) noexcept nogil:
+    """The output positions number, number + period ... and the taps that reach the input there."""
+    cdef Py_ssize_t tap_step = s.gap // common(s.spread, s.gap), tap, start
+    axis.size, axis.out, axis.first, axis.step = s.size, s.out, number, period(s)
+    axis.count = (s.out - number + axis.step - 1) // axis.step if number < s.out else 0
+    axis.move = axis.step * s.stride // s.gap
+    axis.at_step = tap_step * s.spread // s.gap
+    axis.tap_step = -tap_step if flip else tap_step
+    axis.taps = axis.tap = axis.at = 0
+    for tap in range(min(tap_step, s.kernel)):
+        start = number * s.stride + tap * s.spread - s.low
+        if start % s.gap == 0:
+            axis.at = start // s.gap
+            axis.tap = s.kernel - 1 - tap if flip else tap
+            axis.taps = (s.kernel - tap + tap_step - 1) // tap_step
+            return
+
+
+cdef int set_conv(Conv* g, View* x, View* y, View* w, Py_ssize_t groups, Jobs* jobs) except -1:
+    """Everything but the axes and the plan."""
+    memset(g, 0, sizeof(Conv))
+    g.images = x.shape[0]
+    g.x, g.y, g.w = x.data, y.data, w.data
+    g.form, g.itemsize = form_of(x.dtype), x.itemsize
+    g.x_pixel, g.y_pixel = x.shape[x.ndim - 1], w.shape[0]
+    g.w_out, g.w_in = w.strides[0], w.strides[w.ndim - 1]
+    g.channels, g.results = w.shape[w.ndim - 1], w.shape[0] // groups
+    g.group_in, g.group_out = g.channels, g.results
+    # Each lane reads the channels of its own group: with few results a group, less work than
+    # vectors that are mostly empty.
+    g.lanes = groups > 1 and g.group_out <= 4 and g.group_in <= 8
+    if g.lanes:
+        g.channels, g.results = g.x_pixel, g.y_pixel
+    jobs.measures(g)
+    g.wide = (g.results + g.width - 1) // g.width * g.width
     return 0
 
 
-cdef bint is_plain(const Image* image) noexcept nogil:
-    """Whether rows of the matrix are the image's pixels as they lie in memory."""
-    cdef int axis
-    for axis in range(3):
-        if image.kernel[axis] != 1 or image.stride[axis] != 1 or image.gap[axis] != 1:
-            return False
-        if image.low[axis] != 0 or image.out[axis] != image.size[axis]:
-            return False
-    return True
+# ---- the plan ----
+
+cdef Py_ssize_t pieces(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
+    return (n + size - 1) // size
 
 
-cdef int run_groups(Product* g, const Family* f, Image* image, Py_ssize_t groups,
-                    const Py_ssize_t* step) except -1:
-    """One product a group; step: bytes from group to group in a, b, out and the image."""
-    cdef Py_ssize_t group
-    cdef Product one
-    cdef Py_ssize_t bytes_
+cdef Py_ssize_t shared_out(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
+    """A size near the given one that cuts n evenly."""
+    return pieces(n, pieces(n, size)) if n > 0 else 1
+
+
+cdef Py_ssize_t block_bytes(const Conv* g, Py_ssize_t size) noexcept nogil:
+    """Of the copied lines of a block, and room for a vector behind."""
+    cdef const Axis* h = &g.axis[1]
+    cdef const Axis* w = &g.axis[2]
+    cdef Py_ssize_t slots = (g.high - 1) * h.move + max(h.taps - 1, 0) * h.at_step + 1
+    cdef Py_ssize_t span = (g.broad - 1) * w.move + max(w.taps - 1, 0) * w.at_step + 1
+    return g.axis[0].taps * min(slots, h.size) * span * g.pitch * size + 256
+
+
+cdef void plan_blocks(Conv* g, Py_ssize_t pixels, Py_ssize_t bytes_,
+                      Py_ssize_t size) noexcept nogil:
+    """Blocks of about so many pixels, unless their lines need more than so many bytes."""
+    g.broad = shared_out(g.axis[2].count, BROAD)
+    g.high = shared_out(g.axis[1].count, max(1, pixels // g.broad))
+    while g.high > 1 and block_bytes(g, size) > bytes_:
+        g.high = (g.high + 1) // 2
+    g.blocks = pieces(g.axis[2].count, g.broad)
+    g.bands = pieces(g.axis[1].count, g.high)
+
+
+cdef void plan_lines(Conv* g, Py_ssize_t size) noexcept nogil:
+    """How input lines are read."""
+    cdef bint spread = g.lanes and (g.group_in > 1 or g.group_out > 1)
+    g.pitch = g.group_in * g.wide if spread else g.wide if g.lanes else g.channels
+    g.copied = g.form != OWN or spread or (g.lanes and g.wide != g.results)
+    if not g.lanes and g.pitch * g.axis[2].move * size % ALIAS == 0:
+        g.pitch += 64 // size  # rows of a tile would push each other out of the cache
+        g.copied = True
+    elif not g.copied:
+        g.pitch = g.x_pixel
+    g.joined = g.axis[2].taps <= 1 or (g.axis[2].at_step == 1 and g.pitch == g.channels)
+
+
+cdef void plan_forward(Conv* g, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t want = 4 * thread_count(), panels = pieces(g.wide, g.vectors * g.width), blocks
+    cdef Py_ssize_t taps = g.axis[0].taps * g.axis[1].taps
+    cdef double deep = <double>taps * g.axis[2].taps * (g.group_in if g.lanes else g.channels)
+    plan_lines(g, size)
+    plan_blocks(g, PIXELS, LINES, size)
+    blocks = g.images * g.axis[0].count * g.bands * g.blocks
+    g.splits = max(1, min(panels, pieces(want, max(1, blocks))))
+    while g.splits < panels and deep * g.high * g.broad * g.wide > <double>LONG * g.splits:
+        g.splits = min(panels, 2 * g.splits)
+    if blocks * g.splits < want and g.high > 1:
+        g.high = max(1, g.high * blocks * g.splits // want)
+        g.bands = pieces(g.axis[1].count, g.high)
+        blocks = g.images * g.axis[0].count * g.bands * g.blocks
+    g.units = blocks * g.splits
+    g.line_bytes = pieces(block_bytes(g, size), 64) * 64
+    g.run_bytes = taps * (g.group_in if g.lanes else g.axis[2].taps) * sizeof(Run)
+    g.worker_bytes = pieces(g.line_bytes + g.run_bytes, 64) * 64
+
+
+cdef void plan_gradient(Conv* g, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t taps = g.axis[0].taps * g.axis[1].taps, length, columns, copies
+    plan_lines(g, size)
+    length = g.axis[2].taps if g.lanes else g.channels * (g.axis[2].taps if g.joined else 1)
+    columns = pieces(length, g.width) * g.width
+    # Whichever of both wastes less of its vectors is the columns.
+    g.swapped = not g.lanes and columns * g.results < length * g.wide
+    if g.swapped and columns != length:
+        g.copied = True
+    g.y_copied = g.form != OWN or (not g.swapped and g.wide != g.results)
+    g.y_pitch = g.wide if g.y_copied else g.axis[2].step * g.y_pixel
+    plan_blocks(g, max(64, PAIRS // ((g.pitch + g.wide) * size)), LINES, size)
+    g.segments = g.images * g.axis[0].count * g.bands * g.blocks
+    g.part_size = taps * (g.results * columns if g.swapped else length * g.wide)
+    g.part_size *= g.group_in if g.lanes else 1 if g.joined else g.axis[2].taps
+    g.parts = max(1, min(min(g.segments, PARTS), SUMS // max(1, g.part_size * size)))
+    columns = pieces(columns if g.swapped else g.wide, g.vectors * g.width)
+    g.splits = max(1, min(columns, pieces(4 * thread_count(), g.parts)))
+    g.units = g.parts * g.splits
+    copies = g.high * g.broad * g.wide * size + 256 if g.y_copied else 0
+    g.line_bytes = pieces(block_bytes(g, size), 64) * 64
+    g.run_bytes = pieces(g.high * sizeof(Run), 64) * 64
+    g.worker_bytes = g.line_bytes + pieces(copies, 64) * 64 + g.run_bytes
+
+
+# ---- running ----
+
+cdef inline void run_units(job_fn job, Conv* g, Py_ssize_t units, bint alone) noexcept nogil:
+    cdef Py_ssize_t unit
+    if alone:
+        for unit in range(units):
+            if unit and interrupted():
+                return
+            job(g, unit, 0)
+    else:
+        par(job, g, units)
+
+
+cdef int run_class(Conv* g, const Jobs* jobs, bint gradient, Py_ssize_t groups) except -1:
+    """All groups of the class of output positions in hand."""
+    cdef Py_ssize_t size = 8 if g.itemsize == 8 else 4, packed, bytes_, _group
+    cdef Py_ssize_t taps = g.axis[0].taps * g.axis[1].taps * g.axis[2].taps
+    cdef double work = <double>g.images * g.axis[0].count * g.axis[1].count * g.axis[2].count
+    cdef bint alone
     cdef char* scratch
-    g.workers = thread_count()
-    one = g[0]
-    f.plan(&one)
-    bytes_ = one.scratch_bytes
+    if gradient:
+        plan_gradient(g, size)
+        packed = g.parts * g.part_size * size
+    else:
+        plan_forward(g, size)
+        packed = taps * (g.group_in if g.lanes else g.channels) * g.wide * size
+    work *= taps * g.group_in * g.wide
+    alone = thread_count() == 1 or work < ALONE
+    packed = pieces(packed, 64) * 64
+    bytes_ = packed + g.worker_bytes * (1 if alone else thread_count())
     scratch = scratch_alloc(bytes_)
-    if scratch == NULL and bytes_ > 0:
+    if scratch == NULL:
         raise MemoryError(f"[conv] no memory for {bytes_} bytes of scratch.")
+    g.packed = scratch
+    g.scratch = scratch + packed
     with nogil:
-        for group in range(groups):
-            one = g[0]
-            one.a += group * step[0]
-            one.b += group * step[1]
-            one.out += group * step[2]
-            f.plan(&one)
-            one.scratch = scratch
-            run_product(&one, f)
-            image.data += step[3]
+        for _group in range(groups):
+            if gradient:
+                run_units(jobs.gradient, g, g.units, alone)
+                run_units(jobs.add_parts, g, pieces(g.part_size, SUMMED) if g.parts > 1 else 0,
+                          alone)
+                run_units(jobs.deliver, g, g.axis[0].taps * g.axis[1].taps, alone)
+            else:
+                run_units(jobs.pack, g, taps, alone)
+                run_units(jobs.forward, g, g.units, alone)
+            g.x += g.channels * g.itemsize
+            g.y += g.results * g.itemsize
+            g.w += g.results * g.w_out
     scratch_free(scratch, bytes_)
+    return 0
+
+
+cdef int run_classes(View* x, View* y, View* w, object params, bint gradient) except -1:
+    """Class after class of output positions: one, unless the input is dilated."""
+    cdef Setting[3] settings
+    cdef Conv whole, g
+    cdef Jobs* jobs = jobs_of(x.dtype)
+    cdef Py_ssize_t groups = params[5], number, classes
+    cdef bint flip = params[6]
+    set_conv(&whole, x, y, w, groups, jobs)
+    read_settings(settings, x, y, w, params)
+    simplify(settings, &whole)
+    classes = period(&settings[0]) * period(&settings[1]) * period(&settings[2])
+    for number in range(classes):
+        g = whole
+        set_axis(&g.axis[2], &settings[2], number % period(&settings[2]), flip)
+        set_axis(&g.axis[1], &settings[1],
+                 number // period(&settings[2]) % period(&settings[1]), flip)
+        set_axis(&g.axis[0], &settings[0],
+                 number // period(&settings[2]) // period(&settings[1]), flip)
+        g.w_tap[0], g.w_tap[1] = settings[0].w_tap, settings[1].w_tap
+        g.w_tap[2] = settings[2].w_tap
+        if g.axis[0].count == 0 or g.axis[1].count == 0 or g.axis[2].count == 0:
+            continue
+        if gradient and (g.axis[0].taps == 0 or g.axis[1].taps == 0 or g.axis[2].taps == 0):
+            continue
+        run_class(&g, jobs, gradient, 1 if g.lanes else groups)
     return 0
 
 
 cdef int launch_conv(View* ins, int nin, View* outs, int nout, object params) except -1:
     """ins: image (n, *size, c), weights (o, *kernel, c / groups)."""
-    cdef View* x = &ins[0]
-    cdef View* w = &ins[1]
     cdef View* y = &outs[0]
-    cdef Family* f
-    cdef Image image
-    cdef Product g
-    cdef Py_ssize_t groups = params[5], taps = 1, o = w.shape[0]
-    cdef Py_ssize_t[4] step
-    cdef int k
     if y.size == 0:
         return 0
-    f = family("conv", y.dtype)
-    set_image(&image, x, y, [w.shape[k] for k in range(1, w.ndim - 1)], params,
-              0 if y.dtype == FLOAT64 else 1)
-    if groups == image.pixel and groups > 1 and w.size > 0:
-        return run_depthwise(&image, x, w, y, False)
-    for k in range(1, w.ndim - 1):
-        taps *= w.shape[k]
-    memset(&g, 0, sizeof(Product))
-    g.m, g.n, g.k = y.size // o, o // groups, taps * image.channels
-    g.a, g.a_row, g.a_col, g.a_form = x.data, image.pixel * x.itemsize, x.itemsize, form_of(x.dtype)
-    g.b, g.b_row, g.b_col, g.b_form = w.data, w.itemsize, g.k * w.itemsize, form_of(w.dtype)
-    g.out, g.out_row, g.out_col, g.out_form = y.data, o * y.itemsize, y.itemsize, form_of(y.dtype)
-    g.alpha = 1
-    step[0] = step[3] = image.channels * x.itemsize
-    step[1] = g.n * g.k * w.itemsize
-    step[2] = g.n * y.itemsize
-    if not is_plain(&image):
-        g.plain = True
-        g.image = &image
-        g.rows = <panels_fn>kernel("conv_rows")
-        step[0] = 0
-    return run_groups(&g, f, &image, groups, step)
+    if ins[0].size == 0 or ins[1].size == 0:
+        memset(y.data, 0, y.size * y.itemsize)
+        return 0
+    return run_classes(&ins[0], y, &ins[1], params, False)
 
 
 cdef int launch_weight_gradient(View* ins, int nin, View* outs, int nout, object params) except -1:
     """ins: image, gradient of the result (n, *out, o); outs: gradient of the weights (o, *kernel, c
     / groups)."""
-    cdef View* x = &ins[0]
-    cdef View* y = &ins[1]
     cdef View* w = &outs[0]
-    cdef Family* f
-    cdef Image image
-    cdef Product g
-    cdef Py_ssize_t groups = params[5], o = w.shape[0]
-    cdef Py_ssize_t[4] step
-    cdef int k
-    if w.size == 0:
+    memset(w.data, 0, w.size * w.itemsize)  # taps that reach nothing
+    if w.size == 0 or ins[0].size == 0 or ins[1].size == 0:
         return 0
-    f = family("conv", w.dtype)
-    set_image(&image, x, y, [w.shape[k] for k in range(1, w.ndim - 1)], params[:7],
-              0 if w.dtype == FLOAT64 else 1)
-    if groups == image.pixel and groups > 1 and y.size > 0:
-        return run_depthwise(&image, x, w, y, True)
-    memset(&g, 0, sizeof(Product))
-    g.m, g.n, g.k = o // groups, w.size // o, y.size // o
-    g.a, g.a_row, g.a_col, g.a_form = y.data, y.itemsize, o * y.itemsize, form_of(y.dtype)
-    g.b, g.b_form, g.b_row, g.b_col = x.data, form_of(x.dtype), image.pixel * x.itemsize, x.itemsize
-    g.out, g.out_row, g.out_col, g.out_form = w.data, g.n * w.itemsize, w.itemsize, form_of(w.dtype)
-    g.alpha = 1
-    g.plain = True
-    g.image = &image
-    g.columns = <panels_fn>kernel("conv_columns")
-    step[0] = g.m * y.itemsize
-    step[1] = 0
-    step[2] = g.m * g.n * w.itemsize
-    step[3] = image.channels * x.itemsize
-    return run_groups(&g, f, &image, groups, step)
-
-
-cdef struct Conversion:
-    const char* s
-    char* d
-    Py_ssize_t n
-    int form
-    fetch_fn fetch
-    store_fn store      # NULL: fetch
-
-
-cdef void convert_piece(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
-    cdef Conversion* c = <Conversion*>arg
-    cdef Py_ssize_t i = chunk * 65536, n = min(<Py_ssize_t>65536, c.n - i)
-    if c.store == NULL:
-        c.fetch(c.s + 2 * i, 2, c.form, <float*>c.d + i, n)
-    else:
-        c.store(<const float*>c.s + i, c.d + 2 * i, 2, c.form, n)
-
-
-cdef void convert(Conversion* c) noexcept nogil:
-    """A contiguous 16-bit array to float32, or back."""
-    par(convert_piece, c, (c.n + 65535) // 65536)
-
-
-cdef void order_weights(View* w, char* ordered, Image* image, fetch_fn fetch,
-                        store_fn store) noexcept nogil:
-    """(channel, multiple, tap), as stored, to or from (multiple, tap, channel) in the compute type:
-    from, if store."""
-    cdef Py_ssize_t channels = image.pixel, multiplier = image.multiplier, j, tap, c
-    cdef Py_ssize_t taps = w.size // (channels * multiplier), size = 8 if w.itemsize == 8 else 4
-    cdef int form = form_of(w.dtype)
-    cdef char* s
-    cdef char* d
-    for j in range(multiplier):
-        for tap in range(taps):
-            for c in range(channels):
-                s = w.data + ((c * multiplier + j) * taps + tap) * w.itemsize
-                d = ordered + ((j * taps + tap) * channels + c) * size
-                if size == 8 and store == NULL:
-                    (<double*>d)[0] = (<double*>s)[0]
-                elif size == 8:
-                    (<double*>s)[0] = (<double*>d)[0]
-                elif store == NULL:
-                    fetch(s, w.itemsize, form, <float*>d, 1)
-                else:
-                    store(<const float*>d, s, w.itemsize, form, 1)
-
-
-cdef int run_depthwise(Image* image, View* x, View* w, View* y, bint gradient) except -1:
-    """Every channel a group: y of x and w, or w of x and y. Scratch holds the weights in order and
-    wide copies."""
-    cdef bint narrow = form_of(y.dtype) != OWN
-    cdef Py_ssize_t x_at = (w.size * max(4, w.itemsize) + 63) // 64 * 64
-    cdef Py_ssize_t y_at = x_at + ((x.size * 4 + 63) // 64 * 64 if narrow else 0)
-    cdef Py_ssize_t bytes_ = y_at + (y.size * 4 if narrow else 0)
-    cdef char* scratch
-    cdef Conversion c
-    name = "conv_depthwise_weight_" if gradient else "conv_depthwise_"
-    cdef job_fn job = <job_fn>kernel(name + ("f64" if y.dtype == FLOAT64 else "f32"))
-    cdef store_fn store = <store_fn>kernel("matmul_store_f32")
-    c.fetch = <fetch_fn>kernel("matmul_fetch_f32")
-    c.store = NULL
-    c.form = form_of(y.dtype)
-    scratch = scratch_alloc(bytes_)
-    if scratch == NULL:
-        raise MemoryError(f"[conv] no memory for {bytes_} bytes of scratch.")
-    with nogil:
-        image.multiplier = w.shape[0] // image.pixel
-        image.lines = y.size // (w.shape[0] * image.out[2])
-        image.weight = scratch
-        image.result = y.data
-        if narrow:
-            c.s, c.d, c.n = x.data, scratch + x_at, x.size
-            convert(&c)
-            image.data = scratch + x_at
-            image.result = scratch + y_at
-        if gradient:
-            if narrow:
-                c.s, c.d, c.n = y.data, scratch + y_at, y.size
-                convert(&c)
-            par(job, image, w.size // image.pixel)
-            order_weights(w, scratch, image, c.fetch, store)
-        else:
-            order_weights(w, scratch, image, c.fetch, NULL)
-            par(job, image, image.lines)
-            if narrow:
-                c.store = store
-                c.s, c.d, c.n = scratch + y_at, y.data, y.size
-                convert(&c)
-    scratch_free(scratch, bytes_)
-    return 0
+    return run_classes(&ins[0], &ins[1], w, params[:7], True)
 
 
 register_launcher("conv", launch_conv)

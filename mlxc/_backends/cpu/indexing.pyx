@@ -14,12 +14,14 @@ from mlxc._backends.cpu.blocks cimport (
 )
 from mlxc._graph.kernel cimport View, register_launcher
 from mlxc._memory.buffer cimport scratch_alloc, scratch_free
-from mlxc._threads.pool cimport par
+from mlxc._threads.pool cimport interrupted, par, raise_if_interrupted
 
 from mlxc._table.dtypes import DTYPES
 
 cdef enum:
     LINE = 512           # offsets at a time along an axis: 4 KiB on the stack
+    BLOCK = 1 << 18      # indices between looks for Ctrl-C
+    LOOK = 1 << 12       # blocks of values between such looks
 
 cdef struct Selection:
     # Elements of one side, x (gather) or the output (scatter), named by leading axes, an index and
@@ -65,24 +67,36 @@ cdef struct Along:
 
 
 cdef Py_ssize_t add_offsets(
-    View* index, offsets_fn convert, Py_ssize_t size, Py_ssize_t step, int64_t* offsets
+    View* index, offsets_fn convert, Py_ssize_t size, Py_ssize_t step, int64_t* offsets, bint first
 ) noexcept nogil:
-    """Add an index array's part to the offsets; the row-major position of a bad index, or -1."""
+    """Add an index array's part to the offsets, which the first one begins; the row-major position
+    of a bad index, or -1."""
     cdef Py_ssize_t[MAX_AXES] at
     cdef int inner = index.ndim - 1
     cdef int axis
-    cdef Py_ssize_t n, bad, done = 0
+    cdef Py_ssize_t n, bad, count, start, stride, done = 0, looked = 0
     cdef const char* data = index.data
     if index.size == 0:
         return -1
     n = index.shape[inner] if inner >= 0 else 1
+    stride = index.strides[inner] if inner >= 0 else 0
     memset(at, 0, sizeof(at))
     while done < index.size:
-        bad = convert(
-            data, index.strides[inner] if inner >= 0 else 0, n, size, step, offsets + done
-        )
-        if bad >= 0:
-            return done + bad
+        start = 0
+        while start < n:
+            if done + start - looked >= BLOCK:
+                if interrupted():
+                    return -1
+                looked = done + start
+            count = min(<Py_ssize_t>BLOCK, n - start)
+            if first:
+                memset(offsets + done + start, 0, count * sizeof(int64_t))
+            bad = convert(
+                data + start * stride, stride, count, size, step, offsets + done + start
+            )
+            if bad >= 0:
+                return done + start + bad
+            start += count
         done += n
         axis = inner - 1
         while axis >= 0:
@@ -120,16 +134,15 @@ cdef int fill_offsets(
     cdef offsets_fn convert
     cdef Py_ssize_t bad, size, step
     cdef int k, axis
-    with nogil:
-        memset(job.offsets, 0, job.n * sizeof(int64_t))
     for k in range(count):
         axis = axes[k]
         convert = offsets_of(indices + k)
         size, step = side.shape[axis], side.strides[axis]
         with nogil:
-            bad = add_offsets(indices + k, convert, size, step, job.offsets)
+            bad = add_offsets(indices + k, convert, size, step, job.offsets, k == 0)
         if bad >= 0:
             refuse(op, indices + k, element(indices + k, bad), axis, size)
+        raise_if_interrupted()   # offsets may be missing
     return 0
 
 
@@ -257,9 +270,15 @@ cdef void scatter_lead(
         dst += begin * tail.dst_strides[0]
         src += begin * tail.src_strides[0]
     if tail.ndim == 0 and job.even:
-        job.combine(dst, job.offsets, src, job.value_stride, job.n)
+        k = 0
+        while k < job.n and not (k and interrupted()):
+            job.combine(dst, job.offsets + k, src + k * job.value_stride, job.value_stride,
+                        min(<Py_ssize_t>BLOCK, job.n - k))
+            k += BLOCK
     else:
         for k in range(job.n):
+            if k % LOOK == LOOK - 1 and interrupted():
+                return
             move_block(tail, dst + job.offsets[k], src + job.value_offsets[k])
 
 
@@ -303,6 +322,8 @@ cdef void step_evenly(Selection* job, View* index, const Py_ssize_t* strides) no
     job.value_stride = order.src_strides[0] if order.ndim else 0
     memset(at, 0, sizeof(at))
     for k in range(job.n):
+        if k % BLOCK == BLOCK - 1 and interrupted():
+            return
         job.value_offsets[k] = offset
         axis = order.ndim - 1
         while axis >= 0:

@@ -11,7 +11,18 @@ from numpy.linalg import LinAlgError
 
 from mlxc._graph.kernel import register_python_launcher
 
+from .aside import aside
+
 _BLOCK = 64  # columns a block: the part outside matrix products costs n² * _BLOCK
+
+
+def _in_sight_of_signals(launch):
+    """The launcher, aside if its matrices are large: n³ operations for one of n x n."""
+
+    def launch_in_sight(outs, ins, params):
+        aside(ins[0].size * max(1, *ins[0].shape[-2:]), launch, outs, ins, params)
+
+    return launch_in_sight
 
 
 def _singular(op):
@@ -200,4 +211,4 @@ for _name, _launch in {
     "cofactor": launch_cofactor,
     "slogdet": launch_slogdet,
 }.items():
-    register_python_launcher(_name, _launch)
+    register_python_launcher(_name, _in_sight_of_signals(_launch))

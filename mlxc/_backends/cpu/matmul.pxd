@@ -1,4 +1,4 @@
-"""Running products over the pool: shared by the launchers of matmul and conv."""
+"""Running products over the pool, and how dtypes are stored: shared by launchers."""
 
 from mlxc._graph.kernel cimport View
 from mlxc._kernels.product cimport Product, advance_fn, plan_fn

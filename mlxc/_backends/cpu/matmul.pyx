@@ -14,7 +14,7 @@ from mlxc._graph.kernel cimport View, register_launcher
 from mlxc._kernels.product cimport BRAIN, HALF, OWN, Product, advance_fn, plan_fn
 from mlxc._memory.buffer cimport scratch_alloc, scratch_free
 from mlxc._table.dtypes import CODE, DTYPES
-from mlxc._threads.pool cimport job_fn, par, thread_count
+from mlxc._threads.pool cimport interrupted, job_fn, par, thread_count
 
 cdef enum:
     ALONE = 1 << 17     # multiply-adds of a product that is not worth waking a thread for
@@ -72,13 +72,16 @@ cdef inline void run_units(job_fn job, Product* g, Py_ssize_t units, bint alone)
     cdef Py_ssize_t unit
     if alone or units == 1:
         for unit in range(units):
+            if unit and interrupted():
+                return
             job(g, unit, 0)
     else:
         par(job, g, units)
 
 
 cdef void run_product(Product* g, const Family* f) noexcept nogil:
-    cdef bint alone = g.workers == 1 or <double>g.m * g.n * g.k < ALONE
+    cdef bint tiny = <double>g.m * g.n * g.k < ALONE
+    cdef bint alone = g.workers == 1 or tiny
     if f.whole != NULL:
         run_units(f.whole, g, (g.m + 3) // 4 * ((g.n + 255) // 256), alone)
     elif g.skinny:
@@ -89,6 +92,8 @@ cdef void run_product(Product* g, const Family* f) noexcept nogil:
         while f.advance(g):
             run_units(f.pack, g, g.pack_units, alone)
             run_units(f.tile, g, g.tile_units, alone)
+            if not tiny and interrupted():
+                return
 
 
 # Products that share everything but where their operands start (and, for segments, the inner size).

@@ -8,6 +8,7 @@ import os
 
 from libc.string cimport memcpy
 
+from mlxc._backends.cpu.blocks cimport Block, add_axis, fold_fn, move_parallel, start_block
 from mlxc._backends.cpu.kernels cimport kernel
 from mlxc._backends.cpu.tiles cimport (
     MAX_REGISTERS, STACK_SCRATCH, TileCode, Tiles, prepare, run_tile,
@@ -36,6 +37,35 @@ cdef enum:
 cdef Py_ssize_t ceil_div(Py_ssize_t total, Py_ssize_t piece) noexcept nogil:
     """How many pieces cover a total; an empty piece counts as one."""
     return (total + piece - 1) // piece if piece > 0 else 0
+
+
+cdef class CopyProgram(Executable):
+    """A map that loads one stream and writes it as it is, into another arrangement."""
+
+    cdef Block block
+    cdef int source, target
+    cdef Py_ssize_t offset
+
+    def __init__(self, Program program):
+        _, dtype, self.source, self.offset, steps = program.values[0]
+        _, _, self.target, into = program.outputs[0]
+        cdef Py_ssize_t item = itemsize[<int>dtype]
+        start_block(&self.block, item, <fold_fn>kernel(f"fold_set_{item}"))
+        for size, step, step_into in zip(program.space, steps, into):
+            add_axis(&self.block, size, step_into, step)
+        self.work = program.work
+
+    cdef int run(self, char** slots) noexcept nogil:
+        move_parallel(&self.block, slots[self.target], slots[self.source] + self.offset)
+        return 0
+
+
+def only_copies(Program program):
+    """Whether a program changes nothing but the arrangement."""
+    return (
+        program.kind == "map" and len(program.values) == 1 and len(program.outputs) == 1
+        and program.values[0][0] == "load" and program.values[0][1] == program.outputs[0][1]
+    )
 
 
 cdef struct MapJob:
@@ -389,6 +419,8 @@ cdef class CpuBackend(Backend):
     cdef Executable lower(self, Program program):
         if program.kind == "reduce":
             return ReduceProgram(program)
+        if only_copies(program):
+            return CopyProgram(program)
         return MapProgram(program)
 
 

@@ -1,16 +1,19 @@
 """Launchers of the sort family: outer x n x inner values, ordered along n.
 
 Lines are independent and are shared out by size alone. Every line is turned into keys, ordered in
-scratch memory, and written back, so that strides cost nothing more.
+scratch memory, and written back, so that strides cost nothing more. Lines that are not long are
+sorted several at a time, each in a lane of its own; places of extrema of short rows are found like
+those of columns, in a turned copy.
 """
 
 from libc.stdint cimport uint32_t
 
+from mlxc._backends.cpu.blocks cimport turn_fn
 from mlxc._backends.cpu.kernels cimport kernel
 from mlxc._graph.kernel cimport View, register_launcher
 from mlxc._memory.buffer cimport scratch_alloc, scratch_free
 from mlxc._table.dtypes import DTYPES
-from mlxc._threads.pool cimport par
+from mlxc._threads.pool cimport interrupted, par
 
 ctypedef void (*keys_fn)(const char* a, Py_ssize_t stride, char* keys, Py_ssize_t n) noexcept nogil
 ctypedef void (*values_fn)(const char* keys, char* a, Py_ssize_t stride,
@@ -20,6 +23,7 @@ ctypedef void (*fetch_fn)(
     Py_ssize_t n
 ) noexcept nogil
 ctypedef void (*sort_fn)(char* keys, char* other, Py_ssize_t n, int low) noexcept nogil
+ctypedef void (*network_fn)(char* keys, Py_ssize_t n) noexcept nogil
 ctypedef void (*select_fn)(char* keys, char* other, Py_ssize_t n, Py_ssize_t kth) noexcept nogil
 ctypedef void (*arg_fn)(
     const char* a, uint32_t* out, Py_ssize_t n, Py_ssize_t inner, Py_ssize_t start, Py_ssize_t stop
@@ -31,6 +35,12 @@ ctypedef void (*search_fn)(
 cdef enum:
     TASK = 1 << 14      # elements a task at least
     COLUMNS = 512       # columns a task of argmax and argmin
+    LINE = 64           # bytes of a row of a network: one key a lane
+    NETWORK = 1024      # longest lines that a network sorts
+    SHORT = 128         # longest rows whose extrema are found in a turned copy
+    ROWS = 64           # of such rows at a time
+    THIN = 8            # fewer are not worth turning
+    BLOCK = 1 << 18     # elements between looks for Ctrl-C
 
 cdef struct Lines:
     const char* a
@@ -46,41 +56,91 @@ cdef struct Lines:
     int low               # first byte of keys that is sorted by
     keys_fn keys
     sort_fn sort
+    network_fn network
+    turn_fn turn
     select_fn select
     values_fn write       # keys to values or places; NULL: fetch
     fetch_fn fetch
     bint failed           # no memory
 
 
+cdef inline Py_ssize_t start_of(const Lines* work, Py_ssize_t line) noexcept nogil:
+    """Where a line starts, in elements."""
+    return line // work.inner * work.inner * work.n + line % work.inner
+
+
+cdef inline bint read_line(const Lines* work, Py_ssize_t line, char* keys) noexcept nogil:
+    """Turn a line into keys; whether nobody interrupted it."""
+    cdef Py_ssize_t stride = work.inner * work.itemsize, start = 0
+    cdef const char* a = work.a + start_of(work, line) * work.itemsize
+    while start < work.n:
+        if start and interrupted():
+            return False
+        work.keys(a + start * stride, stride, keys + start * work.keysize,
+                  min(<Py_ssize_t>BLOCK, work.n - start))
+        start += BLOCK
+    return True
+
+
+cdef inline void write_line(const Lines* work, Py_ssize_t line, char* keys) noexcept nogil:
+    cdef Py_ssize_t first = start_of(work, line), start = 0, count
+    cdef Py_ssize_t stride = work.inner * work.out_itemsize
+    cdef const char* a = work.a + first * work.itemsize
+    cdef char* out = work.out + first * work.out_itemsize
+    while start < work.n and not (start and interrupted()):
+        count = min(<Py_ssize_t>BLOCK, work.n - start)
+        if work.write != NULL:
+            work.write(keys + start * work.keysize, out + start * stride, stride, count)
+        else:
+            work.fetch(a, work.inner * work.itemsize, keys + start * work.keysize,
+                       out + start * stride, stride, count)
+        start += count
+
+
+cdef void sort_together(
+    const Lines* work, Py_ssize_t first, Py_ssize_t count, char* keys, char* other
+) noexcept nogil:
+    """Sort as many lines as a network has lanes, or fewer: what lanes are left over hold anything.
+    """
+    cdef Py_ssize_t k, nbytes = work.n * work.keysize, lanes = LINE // work.keysize
+    for k in range(count):
+        read_line(work, first + k, keys + k * nbytes)
+    work.turn(other, LINE, keys, nbytes, work.n, lanes)
+    work.network(other, work.n)
+    work.turn(keys, nbytes, other, LINE, lanes, work.n)
+    for k in range(count):
+        write_line(work, first + k, keys + k * nbytes)
+
+
 cdef void order_lines(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
     """Sort or partition some consecutive lines."""
     cdef Lines* work = <Lines*>arg
-    cdef Py_ssize_t line, first
-    cdef Py_ssize_t end = min((chunk + 1) * work.together, work.count)
-    cdef Py_ssize_t nbytes = 2 * work.n * work.keysize
-    cdef Py_ssize_t stride = work.inner * work.itemsize
-    cdef Py_ssize_t out_stride = work.inner * work.out_itemsize
-    cdef const char* a
-    cdef char* out
-    cdef char* keys = scratch_alloc(nbytes)
-    cdef char* other = keys + work.n * work.keysize
+    cdef Py_ssize_t line = chunk * work.together, lanes = LINE // work.keysize
+    cdef Py_ssize_t end = min(line + work.together, work.count), size, count
+    cdef bint joined = work.kth < 0 and work.network != NULL and work.n <= NETWORK
+    cdef char* keys
+    cdef char* other
+    size = work.n * LINE if joined else work.n * work.keysize
+    keys = scratch_alloc(2 * size)
+    other = keys + size
     if keys == NULL:
         work.failed = True
         return
-    for line in range(chunk * work.together, end):
-        first = line // work.inner * work.inner * work.n + line % work.inner
-        a = work.a + first * work.itemsize
-        out = work.out + first * work.out_itemsize
-        work.keys(a, stride, keys, work.n)
+    while line < end:
+        count = min(lanes, end - line)
+        if joined and (4 * count >= lanes or work.n <= ROWS):
+            sort_together(work, line, count, keys, other)
+            line += count
+            continue
+        if not read_line(work, line, keys):
+            break
         if work.kth < 0:
             work.sort(keys, other, work.n, work.low)
         else:
             work.select(keys, other, work.n, work.kth)
-        if work.write != NULL:
-            work.write(keys, out, out_stride, work.n)
-        else:
-            work.fetch(a, stride, keys, out, out_stride, work.n)
-    scratch_free(keys, nbytes)
+        write_line(work, line, keys)
+        line += 1
+    scratch_free(keys, 2 * size)
 
 
 cdef int order(View* x, View* out, int axis, Py_ssize_t kth, bint places) except -1:
@@ -108,6 +168,10 @@ cdef int order(View* x, View* out, int axis, Py_ssize_t kth, bint places) except
         if places:
             work.write = <values_fn>kernel(f"places_{2 * half}")
     work.sort = <sort_fn>kernel(f"sort_{work.keysize}")
+    work.network = NULL
+    if work.keysize <= 8 and work.n > 1:
+        work.network = <network_fn>kernel(f"network_{work.keysize}")
+        work.turn = <turn_fn>kernel(f"turn_{work.keysize}")
     with nogil:
         par(order_lines, &work, (work.count + work.together - 1) // work.together)
     if work.failed:
@@ -128,6 +192,8 @@ cdef void set_lines(Lines* work, View* x, View* out, int axis) noexcept:
         work.inner *= x.shape[k]
     work.count = x.size // work.n
     work.together = max(<Py_ssize_t>1, TASK // work.n)
+    if work.together > 1:
+        work.together = (work.together + LINE // 4 - 1) // (LINE // 4) * (LINE // 4)
 
 
 cdef int launch_sort(View* ins, int nin, View* outs, int nout, object params) except -1:
@@ -152,6 +218,21 @@ cdef struct Extrema:
     Py_ssize_t blocks     # of columns, a slab
     Py_ssize_t pieces     # blocks of all slabs
     Py_ssize_t together   # pieces a task
+    turn_fn turn          # of short rows; else NULL
+
+
+cdef void find_in_short_rows(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
+    """Some consecutive rows, turned into columns ROWS at a time."""
+    cdef Extrema* work = <Extrema*>arg
+    cdef Lines* lines = &work.lines
+    cdef char[SHORT * ROWS * 8] columns
+    cdef Py_ssize_t row = chunk * work.together * ROWS, nbytes = lines.n * lines.itemsize, count
+    cdef Py_ssize_t end = min(row + work.together * ROWS, lines.count)
+    while row < end:
+        count = min(<Py_ssize_t>ROWS, end - row)
+        work.turn(columns, count * lines.itemsize, lines.a + row * nbytes, nbytes, lines.n, count)
+        work.find(columns, <uint32_t*>lines.out + row, lines.n, count, 0, count)
+        row += count
 
 
 cdef void find_extrema(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -176,6 +257,13 @@ cdef int extremum(str name, View* x, View* out, int axis) except -1:
         return 0
     set_lines(&work.lines, x, out, axis)
     work.find = <arg_fn>kernel(f"{name}_{DTYPES[x.dtype].short}")
+    if work.lines.inner == 1 and work.lines.n <= SHORT and work.lines.count >= THIN:
+        work.turn = <turn_fn>kernel(f"turn_{x.itemsize}")
+        work.together = max(<Py_ssize_t>1, 2 * TASK // (work.lines.n * ROWS))
+        width = ROWS * work.together
+        with nogil:
+            par(find_in_short_rows, &work, (work.lines.count + width - 1) // width)
+        return 0
     width = min(work.lines.inner, <Py_ssize_t>COLUMNS)
     work.blocks = (work.lines.inner + COLUMNS - 1) // COLUMNS
     work.pieces = work.lines.count // work.lines.inner * work.blocks

@@ -8,6 +8,7 @@ cannot overflow, also in the branch that is not taken (its derivative would be i
 import math
 
 import mlxc.core as mx
+from mlxc.nn.layers._checks import an_array, positive
 from mlxc.nn.layers.base import Module
 
 
@@ -83,10 +84,18 @@ def prelu(x, alpha):
         x (array): the input.
         alpha (array): broadcast against ``x``.
 
+    Raises:
+        TypeError: If ``x`` or ``alpha`` is no array.
+        ValueError: If ``alpha`` does not broadcast to the shape of ``x``.
+
     Example:
         >>> prelu(mx.array([-2.0, 2.0]), mx.array([0.25])).tolist()
         [-0.5, 2.0]
     """
+    an_array("prelu", x)
+    if not isinstance(alpha, (mx.array, int, float)):
+        kind = type(alpha).__name__
+        raise TypeError(f"[prelu] alpha is a {kind}; an array or a number would be right")
     return mx.maximum(0, x) + alpha * mx.minimum(0, x)
 
 
@@ -425,11 +434,21 @@ class PReLU(Module):
     Args:
         num_parameters (int): one alpha for all features, or one for each. Default: ``1``.
         init (float): the initial alpha. Default: ``0.25``.
+
+    Raises:
+        TypeError: If ``num_parameters`` is no integer or ``init`` no number.
+        ValueError: If ``num_parameters`` is less than 1.
     """
 
     def __init__(self, num_parameters=1, init=0.25):
         super().__init__()
-        self.weight = mx.full((num_parameters,), float(init))
+        positive("PReLU", num_parameters=num_parameters)
+        try:
+            alpha = float(init)
+        except (TypeError, ValueError):
+            kind = type(init).__name__
+            raise TypeError(f"[PReLU] init is a {kind}; a number would be right") from None
+        self.weight = mx.full((num_parameters,), alpha)
 
     def __call__(self, x):
         return prelu(x, self.weight)

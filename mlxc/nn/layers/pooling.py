@@ -1,8 +1,10 @@
 """Pooling: the maximum or the mean of sliding windows over one, two or three spatial axes.
 
-Rules: windows that do not overlap are a reshape and one reduction; others combine shifted strided
-slices axis by axis, k1 + k2 steps instead of k1 · k2, which fuse into one pass.
+Rules: a layer checks its settings and binds one row of the family ``pool``; integers have maxima of
+their own type, and means in float32.
 """
+
+import functools
 
 import mlxc.core as mx
 from mlxc.nn.layers.base import Module
@@ -19,7 +21,7 @@ def _value_for_each_axis(value, n, what):
 
 
 class _Pool(Module):
-    """What all pooling layers share: `spatial` axes, and how two values combine."""
+    """What all pooling layers share: `spatial` axes, settings and their checks."""
 
     spatial = 0
 
@@ -49,76 +51,40 @@ class _Pool(Module):
                 f"[{name}] expected {n + 2} dimensions (batch, {n} spatial, channels), "
                 f"got shape {x.shape}"
             )
-        if any(self._padding):
-            width = [(0, 0), *((p, p) for p in self._padding), (0, 0)]
-            x = mx.pad(x, width, constant_values=self._padding_value(x.dtype))
-        outputs = [
-            max((extent - k) // s + 1, 0)
-            for extent, k, s in zip(x.shape[1:-1], self._kernel_size, self._stride, strict=True)
-        ]
-        if self._kernel_size == self._stride:
-            return self._blocks(x, outputs)
-        return self._windows(x, outputs)
+        return self._pool(x)
 
-    def _blocks(self, x, outputs):
-        """Windows that tile the input: split each spatial axis in two, reduce the second."""
-        crop, split = [slice(None)], [x.shape[0]]
-        for count, k in zip(outputs, self._kernel_size, strict=True):
-            crop.append(slice(0, count * k))
-            split += [count, k]
-        blocks = mx.reshape(x[tuple(crop)], (*split, x.shape[-1]))
-        return self._reduce(blocks, tuple(range(2, 2 * self.spatial + 1, 2)))
-
-    def _windows(self, x, outputs):
-        """Windows that overlap or leave gaps: combine shifted slices, one axis after the other."""
-        for axis, (count, k, s) in enumerate(
-            zip(outputs, self._kernel_size, self._stride, strict=True), start=1
-        ):
-            combined = None
-            for shift in range(k):
-                where = [slice(None)] * x.ndim
-                where[axis] = slice(shift, shift + s * (count - 1) + 1 if count else shift, s)
-                part = x[tuple(where)]
-                combined = part if combined is None else self._combine(combined, part)
-            x = combined
-        return self._finish(x)
+    def _bind(self, name, x):
+        return mx._bind(name, (x,), (self._kernel_size, self._stride, self._padding))
 
 
 class _MaxPool(_Pool):
     """Pooling by the maximum."""
 
-    def _padding_value(self, dtype):
-        if mx.issubdtype(dtype, mx.integer):
-            return mx.iinfo(dtype).min
-        return False if dtype == mx.bool_ else -float("inf")
+    def _pool(self, x):
+        if x.dtype == mx.complex64:
+            return self._shifted_maxima(x)
+        return self._bind("max_pool", x)
 
-    def _reduce(self, blocks, axes):
-        return mx.max(blocks, axis=axes)
-
-    def _combine(self, a, b):
-        return mx.maximum(a, b)
-
-    def _finish(self, x):
+    def _shifted_maxima(self, x):
+        """Complex numbers, whose order no kernel knows: maxima of shifted slices, axis by axis."""
+        width = [(0, 0), *((p, p) for p in self._padding), (0, 0)]
+        x = mx.pad(x, width, constant_values=-float("inf"))
+        for axis, (k, s) in enumerate(zip(self._kernel_size, self._stride, strict=True), start=1):
+            count = max((x.shape[axis] - k) // s + 1, 0)
+            at = (mx.arange(count) * s + shift for shift in range(k))
+            x = functools.reduce(mx.maximum, (mx.take(x, indices, axis=axis) for indices in at))
         return x
 
 
 class _AvgPool(_Pool):
     """Pooling by the mean; padding counts as zeros."""
 
-    def _padding_value(self, dtype):
-        return 0
-
-    def _reduce(self, blocks, axes):
-        return mx.mean(blocks, axis=axes)
-
-    def _combine(self, a, b):
-        return a + b
-
-    def _finish(self, x):
-        size = 1
-        for k in self._kernel_size:
-            size *= k
-        return x * (1 / size)
+    def _pool(self, x):
+        if x.dtype == mx.complex64:
+            return self._bind("mean_pool", mx.real(x)) + 1j * self._bind("mean_pool", mx.imag(x))
+        if not mx.issubdtype(x.dtype, mx.floating):
+            x = x.astype(mx.float32)
+        return self._bind("mean_pool", x)
 
 
 class MaxPool1d(_MaxPool):

@@ -1,12 +1,14 @@
 """Recurrent layers: Elman, gated recurrent unit, long short-term memory.
 
-Rules: inputs are ``NLD`` or ``LD``; all input projections are one matrix product ahead of the
-loop; the result holds the state of every step. Initial values are U(-k, k), k = 1/sqrt(hidden).
+Rules: inputs are ``NLD`` or ``LD``; all input projections are one matrix product, and the rest of
+the sequence one row of the table; the result holds the state of every step. Initial values are
+U(-k, k), k = 1/sqrt(hidden).
 """
 
 import math
 
 import mlxc.core as mx
+from mlxc.core.recurrent import run_cell
 from mlxc.nn.layers import _checks
 from mlxc.nn.layers.activations import tanh
 from mlxc.nn.layers.base import Module
@@ -28,10 +30,12 @@ class _Recurrent(Module):
             if state is not None:
                 _checks.last_axis(name, state, self.hidden_size, f"{what} has hidden_size entries")
 
-    def _collect(self, steps, x):
-        """The states of all steps, stacked along the sequence; none for an empty sequence."""
-        if steps:
-            return mx.stack(steps, axis=-2)
+    def _projected(self, x, weight, bias):
+        """What the input adds to every gate."""
+        return x @ weight.T if bias is None else mx.addmm(bias, x, weight.T)
+
+    def _nothing(self, x):
+        """The states of an empty sequence."""
         return mx.zeros((*x.shape[:-1], self.hidden_size), x.dtype)
 
 
@@ -72,17 +76,18 @@ class RNN(_Recurrent):
 
     def __call__(self, x, hidden=None):
         self._check(x, self.Wxh, hidden=hidden)
-        if self.bias is not None:
-            x = mx.addmm(self.bias, x, self.Wxh.T)
-        else:
-            x = x @ self.Wxh.T
+        x = self._projected(x, self.Wxh, self.bias)
+        if x.shape[-2] == 0:
+            return self._nothing(x)
+        if self.nonlinearity in (tanh, mx.tanh):
+            return run_cell("rnn", x, self.Whh, hidden)[0]
         steps = []
         for t in range(x.shape[-2]):
             now = x[..., t, :]
             hidden = now if hidden is None else mx.addmm(now, hidden, self.Whh.T)
             hidden = self.nonlinearity(hidden)
             steps.append(hidden)
-        return self._collect(steps, x)
+        return mx.stack(steps, axis=-2)
 
 
 class GRU(_Recurrent):
@@ -122,28 +127,10 @@ class GRU(_Recurrent):
 
     def __call__(self, x, hidden=None):
         self._check(x, self.Wx, hidden=hidden)
-        if self.b is not None:
-            x = mx.addmm(self.b, x, self.Wx.T)
-        else:
-            x = x @ self.Wx.T
-        two = 2 * self.hidden_size
-        gates, candidates = x[..., :two], x[..., two:]
-        steps = []
-        for t in range(x.shape[-2]):
-            gate, candidate = gates[..., t, :], candidates[..., t, :]
-            inner = self.bhn
-            if hidden is not None:
-                projected = hidden @ self.Wh.T
-                gate = gate + projected[..., :two]
-                inner = projected[..., two:]
-                if self.bhn is not None:
-                    inner = inner + self.bhn
-            reset, keep = mx.split(mx.sigmoid(gate), 2, axis=-1)
-            new = mx.tanh(candidate if inner is None else candidate + reset * inner)
-            new = (1 - keep) * new
-            hidden = new if hidden is None else new + keep * hidden
-            steps.append(hidden)
-        return self._collect(steps, x)
+        x = self._projected(x, self.Wx, self.b)
+        if x.shape[-2] == 0:
+            return self._nothing(x)
+        return run_cell("gru", x, self.Wh, hidden, self.bhn)[0]
 
 
 class LSTM(_Recurrent):
@@ -186,19 +173,7 @@ class LSTM(_Recurrent):
 
     def __call__(self, x, hidden=None, cell=None):
         self._check(x, self.Wx, hidden=hidden, cell=cell)
-        if self.bias is not None:
-            x = mx.addmm(self.bias, x, self.Wx.T)
-        else:
-            x = x @ self.Wx.T
-        hiddens, cells = [], []
-        for t in range(x.shape[-2]):
-            parts = x[..., t, :]
-            if hidden is not None:
-                parts = mx.addmm(parts, hidden, self.Wh.T)
-            i, f, g, o = mx.split(parts, 4, axis=-1)
-            new = mx.sigmoid(i) * mx.tanh(g)
-            cell = new if cell is None else mx.sigmoid(f) * cell + new
-            hidden = mx.sigmoid(o) * mx.tanh(cell)
-            hiddens.append(hidden)
-            cells.append(cell)
-        return self._collect(hiddens, x), self._collect(cells, x)
+        x = self._projected(x, self.Wx, self.bias)
+        if x.shape[-2] == 0:
+            return self._nothing(x), self._nothing(x)
+        return run_cell("lstm", x, self.Wh, hidden, cell)

@@ -58,9 +58,10 @@ VECTORS(float)
 #define FLT_MIN 1.17549435082228750797e-38f
 
 // mslc.py writes these.
-#define SM_FUNCTION_CONSTANT(type, name, number) constant type name = (type)(number + 1)
+#define SM_FUNCTION_CONSTANT(type, name, number) constant type name = (type)(64 + number)
 #define SM_CONSTANT_DEFINED(name, number) (name != 0)
-#define SM_THREADGROUP(number, type, name) threadgroup type &name = *(threadgroup type *)0
+#define SM_THREADGROUP(number, type, name) threadgroup type &name = *sm_array<type>()
+template <class T> threadgroup T *sm_array();
 
 namespace metal {
 

@@ -1,0 +1,1 @@
+"""Types of mlxc._backends.cpu.recurrent, written by docs/stubs.py."""

@@ -1,0 +1,463 @@
+"""One kernel for each kind of program: maps, rows, reductions.
+
+* map, dense: threads take elements a threadgroup's width apart, a few each.
+* map, strided: threadgroups cover the innermost axis and, above it, all others taken together.
+* rows: a simdgroup has a short row, a threadgroup a long one. The rows are gone through once a
+  stage (between reductions); what spans them is computed again from its loads, which are in cache
+  by then.
+* reduce: what is left is laid out as results times reduced elements. Where the innermost axis is
+  reduced, a team of threads has a result, otherwise a column of threads; few long results are cut
+  into parts, whose values a second kernel joins.
+
+Results do not depend on scheduling: every element has one place in a fixed tree.
+"""
+
+import struct
+
+from . import expressions
+from .dispatch import Bytes, Dispatch, In, Out, Scratch
+from .layout import spread, up
+from .printing import OPERATIONS, ROWS, Kernel, Unprintable
+
+__all__ = ["dispatches"]
+
+GROUP = 256  # threads of a threadgroup, where nothing else says it
+EACH = 4  # elements a thread of a dense map
+SIMD = 32
+SHORT_ROW = 512  # elements up to which a simdgroup has a row
+ENOUGH = 1024  # threadgroups that fill a device
+PART = 4096  # elements a part of a reduction is worth
+COLUMNS = 32  # of a threadgroup that reduces down columns
+
+_GROUP = "uint3 group [[threadgroup_position_in_grid]]"
+_THREAD = "uint3 thread_in_group [[thread_position_in_threadgroup]]"
+_GROUPS = "uint3 groups [[threadgroups_per_grid]]"
+_LANES = (
+    "uint lane [[thread_index_in_simdgroup]]",
+    "uint simdgroup [[simdgroup_index_in_threadgroup]]",
+)
+
+
+def product(sizes):
+    result = 1
+    for size in sizes:
+        result *= size
+    return result
+
+
+def dispatches(program):
+    """What runs a program, or None where it must run on the processor."""
+    try:
+        if 0 in program.space:
+            if program.kind == "reduce":
+                return None  # its results are identities
+            return []
+        kernel = Kernel(program)
+        if program.kind == "map":
+            return _map(kernel)
+        if program.kind == "rows":
+            return _rows(kernel)
+        return _reduce(kernel)
+    except Unprintable:
+        return None
+
+
+def _dispatch(kernel, name, attributes, grid, group, extra=(), constants=()):
+    loads = sum(not stream.written for stream in kernel.streams)
+    arguments = [*map(In, range(loads)), *map(Out, range(len(kernel.outputs))), *extra]
+    letter = "q" if kernel.wide else "i"
+    layout = kernel.layout or [0]
+    arguments.insert(len(kernel.streams), Bytes(struct.pack(f"<{len(layout)}{letter}", *layout)))
+    source = kernel.source(name, attributes, constants)
+    return Dispatch("", name, arguments, grid, group, groups=True, source=source)
+
+
+def _print_values(kernel, wanted, at, depth):
+    """Statements of the values in `wanted`, in order."""
+    for k in sorted(wanted):
+        kernel.statement(k, at, depth)
+
+
+# ---- maps
+
+
+def _map(kernel):
+    program = kernel.program
+    sizes, strides = kernel.joined(range(len(program.space)))
+    dense = len(sizes) <= 1 and all(s in ([], [0], [1]) for s in strides)
+    return [(_dense_map if dense else _strided_map)(kernel, sizes, strides)]
+
+
+def _dense_map(kernel, sizes, strides):
+    size = product(sizes)
+    moving = {stream.name for stream, s in zip(kernel.streams, strides) if s == [1]}
+    count = kernel.number(size)
+    kernel.add(f"for (uint k = 0; k < {EACH}; k++) {{")
+    kernel.add(
+        f"const {kernel.whole} i = ({kernel.whole}(group.x) * {EACH} + k) * {GROUP} + "
+        "thread_in_group.x;",
+        2,
+    )
+    kernel.add(f"if (i < {kernel.whole}({count})) {{", 2)
+
+    def at(stream):
+        return "i" if stream.name in moving else "0"
+
+    _print_values(kernel, range(len(kernel.program.values)), at, 3)
+    for stream in kernel.outputs:
+        kernel.store(stream, f"v{stream.value}", at(stream), 3)
+    kernel.add("}", 2)
+    kernel.add("}")
+    grid = (up(size, EACH * GROUP), 1, 1)
+    return _dispatch(kernel, kernel.name("map"), [_GROUP, _THREAD], grid, (GROUP, 1, 1))
+
+
+def _strided_map(kernel, sizes, strides):
+    columns, rows = sizes[-1], product(sizes[:-1])
+    width = SIMD
+    while width > 1 and width // 2 >= columns:
+        width //= 2
+    height = GROUP // width
+    inner = [s[-1:] for s in strides]
+    outer = [s[:-1] for s in strides]
+    kernel.add(
+        f"const {kernel.whole} column = {kernel.whole}(group.x) * {width} + thread_in_group.x;"
+    )
+    kernel.add(
+        f"const {kernel.whole} row = ({kernel.whole}(group.z) * groups.y + group.y) * "
+        f"{height} + thread_in_group.y;"
+    )
+    kernel.add(
+        f"if (column >= {kernel.whole}({kernel.number(columns)}) || "
+        f"row >= {kernel.whole}({kernel.number(rows)}))"
+    )
+    kernel.add("return;", 2)
+    above = kernel.add_offsets("r", "row", sizes[:-1], outer)
+    known = _add_inner(kernel, "at", "column", sizes[-1:], inner, "r", above)
+
+    def at(stream):
+        return known.get(stream.name, "0")
+
+    _print_values(kernel, range(len(kernel.program.values)), at, 1)
+    for stream in kernel.outputs:
+        kernel.store(stream, f"v{stream.value}", at(stream), 1)
+    grid = (up(columns, width), *spread(up(rows, height)))
+    name = kernel.name("map") + f"_{width}"
+    return _dispatch(kernel, name, [_GROUP, _THREAD, _GROUPS], grid, (width, height, 1))
+
+
+def _add_inner(kernel, prefix, index, sizes, strides, before, above, depth=1):
+    """Offsets within something whose own offsets are `before` (of the streams in `above`): name of
+    the stream -> offset as text."""
+    names = [stream.name for stream in kernel.streams]
+    known = {names[k]: f"{before}_{names[k]}" for k in above}
+    for k in kernel.add_offsets(prefix, index, sizes, strides, depth=depth):
+        inner = f"{prefix}_{names[k]}"
+        known[names[k]] = f"{known[names[k]]} + {inner}" if k in above else inner
+    return known
+
+
+# ---- rows
+
+
+class _Levels:
+    """Which values span a row (`full`), and after how many reductions each is known (`stage`)."""
+
+    def __init__(self, kernel, within):
+        program = kernel.program
+        self.values = program.values
+        self.full, self.stage = [], []
+        for k, value in enumerate(self.values):
+            if value[0] == "load":
+                position = kernel.streams.index(kernel.stream_of[k])
+                self.full.append(any(within[position]))
+                self.stage.append(0)
+                continue
+            operands = self.operands(k)
+            stage = max([self.stage[i] for i in operands], default=0)
+            self.full.append(value[0] != "reduce" and any(self.full[i] for i in operands))
+            self.stage.append(stage + (value[0] == "reduce"))
+
+    def operands(self, k):
+        value = self.values[k]
+        if value[0] == "load":
+            return ()
+        return value[3] if value[0] == "op" else (value[3],)
+
+    def needed(self, roots):
+        """The values that span rows and that `roots` are computed from, roots included."""
+        wanted, pending = set(), [k for k in roots if self.full[k]]
+        while pending:
+            k = pending.pop()
+            if k not in wanted:
+                wanted.add(k)
+                pending += [i for i in self.operands(k) if self.full[i]]
+        return wanted
+
+
+def _rows(kernel):
+    program = kernel.program
+    split = len(program.space) - program.row_axes
+    outer_sizes, outer = kernel.joined(range(split))
+    inner_sizes, inner = kernel.joined(range(split, len(program.space)))
+    rows, columns = product(outer_sizes), product(inner_sizes)
+    if rows >= 2**31:
+        raise Unprintable("too many rows")
+    kernel.headers.add("reduce.h")
+    short = columns <= SHORT_ROW
+    threads = GROUP
+    while not short and threads < 1024 and rows < ENOUGH and threads * 8 < columns:
+        threads *= 2
+    teams = threads // SIMD if short else 1
+    levels = _Levels(kernel, inner)
+    _add_team(kernel, rows, short, teams, threads)
+    above = kernel.add_offsets("r", "row", outer_sizes, outer)
+    names = [stream.name for stream in kernel.streams]
+
+    def at_row(stream):
+        return f"r_{stream.name}" if names.index(stream.name) in above else "0"
+
+    count = kernel.number(columns)
+    for stage in range(max(levels.stage) + 1):
+        flat = [
+            k
+            for k, value in enumerate(program.values)
+            if not levels.full[k] and levels.stage[k] == stage and value[0] != "reduce"
+        ]
+        _print_values(kernel, flat, at_row, 1)
+        found = [
+            k
+            for k, value in enumerate(program.values)
+            if value[0] == "reduce" and levels.stage[k] == stage + 1
+        ]
+        if found:
+            _print_stage(kernel, levels, found, count, inner_sizes, inner, above)
+    _print_outputs(kernel, levels, count, inner_sizes, inner, above, at_row)
+    name = f"{kernel.name('rows')}_{'short' if short else threads}"
+    grid = (up(rows, teams), 1, 1)
+    return [_dispatch(kernel, name, [_GROUP, *_LANES], grid, (threads, 1, 1))]
+
+
+def _add_team(kernel, rows, short, teams, threads):
+    """Which row this thread works on, and with how many others."""
+    count = kernel.number(rows)
+    wanted = f"group.x * {teams} + simdgroup" if short else "group.x"
+    kernel.add(f"const uint wanted = {wanted};")
+    kernel.add(f"const bool alive = wanted < uint({count});")
+    kernel.add("const uint row = alive ? wanted : 0;")
+    if short:
+        kernel.add("const uint first = lane;")
+        kernel.add(f"const uint step = {SIMD};")
+    else:
+        kernel.add(f"const uint first = simdgroup * {SIMD} + lane;")
+        kernel.add(f"const uint step = {threads};")
+        kernel.add(f"const uint simdgroups = {threads // SIMD};")
+    kernel.short = short
+    kernel.shared = {}
+
+
+def _joined_by_team(kernel, operation, kind, value):
+    """The join of every thread's value, as text; declares the memory it needs."""
+    if kernel.short:
+        return f"simd_reduce<{operation}, {kind}>({value})"
+    if kind not in kernel.shared:
+        kernel.shared[kind] = f"shared_{kind}"
+        kernel.add(f"threadgroup {kind} shared_{kind}[{SIMD}];")
+    return f"block_reduce<{operation}, {kind}>({value}, shared_{kind}, lane, simdgroup, simdgroups)"
+
+
+def _print_stage(kernel, levels, found, count, sizes, strides, above):
+    """One pass along the row for the reductions `found`."""
+    values = kernel.program.values
+    facts = {}
+    for k in found:
+        _, code, source, _ = values[k]
+        compute = expressions.compute_type(_name(source))
+        kernel.types[k] = compute
+        kind = expressions.TYPES[compute]
+        facts[k] = f"{OPERATIONS[ROWS[code].name]}<{kind}>", kind
+        kernel.add(f"{kind} part{k} = {facts[k][0]}::identity();")
+    kernel.add(f"for (uint c = first; c < uint({count}); c += step) {{")
+    known = _add_inner(kernel, "c", "c", sizes, strides, "r", above, depth=2)
+    wanted = levels.needed([values[k][3] for k in found])
+    _print_values(kernel, wanted, lambda stream: known.get(stream.name, "0"), 2)
+    for k in found:
+        kernel.add(f"part{k} = {facts[k][0]}::join(part{k}, v{values[k][3]});", 2)
+    kernel.add("}")
+    for k in found:
+        operation, kind = facts[k]
+        text = _joined_by_team(kernel, operation, kind, f"part{k}")
+        kernel.add(f"const {kind} v{k} = {expressions.wrap(text, _name(values[k][2]))};")
+
+
+def _name(code):
+    return expressions.DTYPES[code].name
+
+
+def _print_outputs(kernel, levels, count, sizes, strides, above, at_row):
+    full = [s for s in kernel.outputs if any(strides[kernel.streams.index(s)])]
+    if full:
+        kernel.add(f"for (uint c = first; c < uint({count}); c += step) {{")
+        known = _add_inner(kernel, "o", "c", sizes, strides, "r", above, depth=2)
+        wanted = levels.needed([stream.value for stream in full])
+        _print_values(kernel, wanted, lambda stream: known.get(stream.name, "0"), 2)
+        kernel.add("if (alive) {", 2)
+        for stream in full:
+            kernel.store(stream, f"v{stream.value}", known[stream.name], 3)
+        kernel.add("}", 2)
+        kernel.add("}")
+    single = [s for s in kernel.outputs if s not in full]
+    if single:
+        kernel.add("if (alive && first == 0) {")
+        for stream in single:
+            kernel.store(stream, f"v{stream.value}", at_row(stream), 2)
+        kernel.add("}")
+
+
+# ---- reductions
+
+
+def _reduce(kernel):
+    program = kernel.program
+    axes = range(len(program.space))
+    reduced = [a for a in axes if a in program.reduced]
+    kept = [a for a in axes if a not in program.reduced]
+    kept_sizes, outer = kernel.joined(kept)
+    reduced_sizes, inner = kernel.joined(reduced)
+    results, length = product(kept_sizes), product(reduced_sizes)
+    by_rows = not kept or (reduced and reduced[-1] > kept[-1])
+    if results >= 2**31 or length >= 2**31 * PART:
+        raise Unprintable("too many results")
+    kernel.headers.add("reduce.h")
+    groups = results if by_rows else up(results, COLUMNS)
+    parts = 1
+    if groups < ENOUGH:
+        parts = max(1, min(up(ENOUGH, groups), length // PART, 1024))
+    text = _reduce_rows if by_rows else _reduce_columns
+    return text(kernel, (kept_sizes, outer), (reduced_sizes, inner), results, length, parts)
+
+
+def _reduction_of(kernel):
+    k = len(kernel.program.values) - 1
+    _, code, source, operand = kernel.program.values[k]
+    compute = expressions.compute_type(_name(source))
+    kind = expressions.TYPES[compute]
+    kernel.types[k] = compute
+    return k, operand, ROWS[code].name, compute, kind, f"{OPERATIONS[ROWS[code].name]}<{kind}>"
+
+
+def _add_part(kernel, length, parts):
+    """Which part of the reduced elements this threadgroup has: from `low` to `high`."""
+    whole = kernel.whole
+    kernel.add(f"const {whole} length = {kernel.number(length)};")
+    kernel.add(f"const {whole} piece = {kernel.number(up(length, parts))};")
+    kernel.add(f"const {whole} low = min(length, {whole}(group.y) * piece);")
+    kernel.add(f"const {whole} high = min(length, low + piece);")
+
+
+def _accumulate(kernel, operand, operation, reduced, above):
+    """The loop's body: the value of element `c`, joined to `part`. What the kept axes alone decide
+    is computed here too: it is mostly absent."""
+    known = _add_inner(kernel, "c", "c", *reduced, "r", above, depth=2)
+    _print_values(
+        kernel, range(len(kernel.program.values) - 1), lambda stream: known.get(stream.name, "0"), 2
+    )
+    kernel.add(f"part = {operation}::join(part, v{operand});", 2)
+
+
+def _finish(kernel, k, row, compute, kind, results, parts, index, grid, group, attributes):
+    """Write the result, or this part of it for a second kernel."""
+    stream = kernel.outputs[0]
+    code = kernel.program.values[k][2]
+    extra = ()
+    if parts == 1:
+        kernel.store(stream, expressions.wrap("total", _name(code)), index, 2)
+    else:
+        memory = "int" if kind == "bool" else kind
+        position = len(kernel.streams) + 1
+        attributes = [f"device {memory}* partials [[buffer({position})]]", *attributes]
+        kernel.add(
+            f"partials[{kernel.whole}(group.y) * {kernel.whole}({kernel.number(results)}) + "
+            f"{index}] = {memory}(total);",
+            2,
+        )
+        extra = (Scratch(0, results * parts * (8 if compute in ("i64", "u64", "c64") else 4)),)
+    kernel.add("}")
+    name = kernel.name("reduce") + f"_{group[0]}" + ("_parts" if parts > 1 else "")
+    first = _dispatch(kernel, name, attributes, grid, group, extra)
+    if parts == 1:
+        return [first]
+    from .reduce import combine
+
+    return [
+        first,
+        combine(row, compute, stream.dtype, extra[0], Out(0), results, parts, 1, results),
+    ]
+
+
+def _reduce_rows(kernel, kept, reduced, results, length, parts):
+    k, operand, row, compute, kind, operation = _reduction_of(kernel)
+    piece = up(length, parts)
+    short = piece <= SHORT_ROW
+    threads = GROUP
+    teams = threads // SIMD if short else 1
+    _add_team(kernel, results, short, teams, threads)
+    _add_part(kernel, length, parts)
+    above = kernel.add_offsets("r", "row", *kept)
+    kernel.add(f"{kind} part = {operation}::identity();")
+    kernel.add(f"for ({kernel.whole} c = low + first; c < high; c += step) {{")
+    _accumulate(kernel, operand, operation, reduced, above)
+    kernel.add("}")
+    kernel.add(f"const {kind} total = {_joined_by_team(kernel, operation, kind, 'part')};")
+    kernel.add("if (alive && first == 0) {")
+    grid = (up(results, teams), parts, 1)
+    return _finish(
+        kernel,
+        k,
+        row,
+        compute,
+        kind,
+        results,
+        parts,
+        "row",
+        grid,
+        (threads, 1, 1),
+        [_GROUP, *_LANES],
+    )
+
+
+def _reduce_columns(kernel, kept, reduced, results, length, parts):
+    """Threads side by side have results side by side; eight of them share one, and meet in shared
+    memory."""
+    k, operand, row, compute, kind, operation = _reduction_of(kernel)
+    height = GROUP // COLUMNS
+    kernel.add(f"const uint wanted = group.x * {COLUMNS} + thread_in_group.x;")
+    kernel.add(f"const bool alive = wanted < uint({kernel.number(results)});")
+    kernel.add("const uint row = alive ? wanted : 0;")
+    _add_part(kernel, length, parts)
+    above = kernel.add_offsets("r", "row", *kept)
+    kernel.add(f"threadgroup {kind} shared[{GROUP}];")
+    kernel.add(f"{kind} part = {operation}::identity();")
+    kernel.add(f"for ({kernel.whole} c = low + thread_in_group.y; c < high; c += {height}) {{")
+    _accumulate(kernel, operand, operation, reduced, above)
+    kernel.add("}")
+    kernel.add(f"shared[thread_in_group.y * {COLUMNS} + thread_in_group.x] = part;")
+    kernel.add("threadgroup_barrier(mem_flags::mem_threadgroup);")
+    kernel.add("if (alive && thread_in_group.y == 0) {")
+    kernel.add(f"{kind} total = part;", 2)
+    kernel.add(f"for (uint y = 1; y < {height}; y++)", 2)
+    kernel.add(f"total = {operation}::join(total, shared[y * {COLUMNS} + thread_in_group.x]);", 3)
+    grid = (up(results, COLUMNS), parts, 1)
+    return _finish(
+        kernel,
+        k,
+        row,
+        compute,
+        kind,
+        results,
+        parts,
+        "row",
+        grid,
+        (COLUMNS, height, 1),
+        [_GROUP, _THREAD],
+    )

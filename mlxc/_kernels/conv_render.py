@@ -1,0 +1,126 @@
+"""Prints the register tiles of convolutions for one instruction set: see ``stencil.pxd``.
+
+Both operands are read where they stand, so that nothing is packed but the weights. There is a tile
+for every number of rows, because lines of an image have any length. Only fully unrolled code keeps
+its tile in registers. Standard library only: setup.py calls ``render``.
+"""
+
+# Bytes in a vector register, most rows and vectors of a tile, most rows where both operands are
+# vectors.
+SHAPES = {"v4": (64, 12, 2, 12), "v3": (32, 6, 2, 8), "v2": (16, 4, 2, 8), "arm64": (16, 8, 3, 12)}
+TYPES = (("f32", "float", 4), ("f64", "double", 8))
+
+HEADER = '''# Printed by mlxc/_kernels/conv_render.py: do not edit.
+"""Register tiles of convolutions. See mlxc/_kernels/stencil.pxd."""
+
+from mlxc._kernels.stencil cimport Conv, Run, Tile
+
+cdef extern from *:
+    """
+    #include <string.h>
+@VECTORS@
+    #define clear(p, n) memset((p), 0, (n))
+    """
+    ctypedef float v_f32
+    ctypedef float u_f32
+    ctypedef double v_f64
+    ctypedef double u_f64
+    void clear(void*, size_t) noexcept nogil
+
+'''
+
+
+def render(isa: str) -> dict[str, str]:
+    """Module name to Cython source, for one instruction set of ``SHAPES``."""
+    register, rows, vectors, tall = SHAPES[isa]
+    lines = []
+    for word, name, _ in TYPES:
+        size = f"vector_size({register})"
+        lines.append(f"    typedef {name} v_{word} __attribute__(({size}));")
+        lines.append(
+            f"    typedef {name} u_{word} "
+            f"__attribute__(({size}, aligned(sizeof({name})), may_alias));"
+        )
+    parts = [HEADER.replace("@VECTORS@", "\n".join(lines))]
+    for word, name, size in TYPES:
+        width = register // size
+        parts += [
+            _tile("dense", word, name, m, v, width)
+            for v in range(1, vectors + 1)
+            for m in range(1, rows + 1)
+        ]
+        parts += [_tile("lanes", word, name, m, 1, width) for m in range(1, tall + 1)]
+        parts.append(_choice("dense", word, rows, vectors))
+        parts.append(_choice("lanes", word, tall, 1))
+        parts.append(_measures(word, rows, vectors, tall, width))
+    parts.append(_table())
+    return {"conv_tiles": "\n\n".join(parts)}
+
+
+def _tile(kind: str, word: str, name: str, m: int, vectors: int, width: int) -> str:
+    """c = the sum over runs and k of a[i, k] * b[k, j] (+ c)."""
+    v, u = f"v_{word}", f"u_{word}"
+    sums = [[f"c{i}_{j}" for j in range(vectors)] for i in range(m)]
+    flat = [one for row in sums for one in row]
+    # Rows three by three share a pointer: more pointers than that do not fit the registers.
+    bases = range(0, m, 3)
+    out = [
+        f"cdef void {kind}_{word}_{m}_{vectors}(const Tile* t, Py_ssize_t a_at, Py_ssize_t b_at,",
+        f"                            {name}* c) noexcept nogil:",
+        "    cdef const Run* run = t.runs",
+        "    cdef const Run* end = t.runs + t.count",
+        "    cdef Py_ssize_t k, length = t.length, ra = t.ra, ca = t.ca, rb = t.rb, row = t.row",
+        f"    cdef const {name}* b",
+        f"    cdef {v if kind == 'lanes' else name} x",
+    ]
+    out += [f"    cdef const {name}* a{i}" for i in bases]
+    out += [f"    cdef {v} {one}" for one in [*flat, *(f"b{j}" for j in range(vectors))]]
+    out += [f"    clear(&{one}, sizeof({v}))" for one in flat]
+    out += ["    while run < end:", f"        a0 = <const {name}*>run.a + a_at"]
+    out += [f"        a{i} = a0 + {i} * ra" for i in bases[1:]]
+    out += [f"        b = <const {name}*>run.b + b_at", "        for k in range(length):"]
+    out += [f"            b{j} = (<const {u}*>(b + {j * width}))[0]" for j in range(vectors)]
+    for i in range(m):
+        at = f"(a{i // 3 * 3} + {i % 3} * ra)" if i % 3 else f"a{i}"
+        out.append(f"            x = {f'(<const {u}*>{at})[0]' if kind == 'lanes' else at + '[0]'}")
+        out += [f"            {sums[i][j]} = {sums[i][j]} + x * b{j}" for j in range(vectors)]
+    out += [f"            a{i} += ca" for i in bases]
+    out += ["            b += rb", "        run += 1", "    if t.add:"]
+    places = [f"{i} * row + {j * width}" for i in range(m) for j in range(vectors)]
+    out += [f"        {one} = {one} + (<const {u}*>(c + {at}))[0]" for one, at in zip(flat, places)]
+    out += [f"    (<{u}*>(c + {at}))[0] = {one}" for one, at in zip(flat, places)]
+    return "\n".join(out)
+
+
+def _choice(kind: str, word: str, rows: int, vectors: int) -> str:
+    """The tile of m rows and so many vectors, called."""
+    name = {t: name for t, name, _ in TYPES}[word]
+    out = [
+        f"cdef void {kind}_{word}(const Tile* t, int m, int vectors, Py_ssize_t a_at,",
+        "                    Py_ssize_t b_at, char* c) noexcept nogil:",
+        f"    cdef int which = m + (vectors - 1) * {rows}",
+    ]
+    for v in range(1, vectors + 1):
+        for m in range(1, rows + 1):
+            word_ = "if" if (m, v) == (1, 1) else "elif"
+            out.append(f"    {word_} which == {m + (v - 1) * rows}:")
+            out.append(f"        {kind}_{word}_{m}_{v}(t, a_at, b_at, <{name}*>c)")
+    return "\n".join(out)
+
+
+def _measures(word: str, rows: int, vectors: int, tall: int, width: int) -> str:
+    return "\n".join(
+        [
+            f"cdef void measures_{word}(Conv* g) noexcept nogil:",
+            f"    g.width = {width}",
+            f"    g.rows = {tall} if g.lanes else {rows}",
+            f"    g.vectors = 1 if g.lanes else {vectors}",
+            f"    g.tile = lanes_{word} if g.lanes else dense_{word}",
+        ]
+    )
+
+
+def _table() -> str:
+    out = ["def table():", '    """Kernel name to address."""', "    return {"]
+    out += [f'        "conv_measures_{word}": <size_t>&measures_{word},' for word, _, _ in TYPES]
+    return "\n".join([*out, "    }"]) + "\n"

@@ -1,0 +1,5 @@
+"""Types of mlxc._memory.regions, written by docs/stubs.py."""
+
+from typing import Any
+
+def regions() -> Any: ...

@@ -1,0 +1,1 @@
+"""Runs the tests on builds with the compiler's sanitisers: see __main__.py."""
