@@ -12,6 +12,13 @@ def chain(lib, x):
     return x
 
 
+def products(x):
+    """Eight kernels that do not fuse."""
+    for _ in range(8):
+        x = x @ x
+    return x
+
+
 def squares(x):
     return (x * x * 0.5 + x).sum()
 
@@ -21,11 +28,17 @@ def torch_gradient(torch, x):
     return lambda: torch.autograd.grad(squares(x), x)
 
 
-def jax_gradient(np, x):
+def jax_gradient(np, x, jit=False):
     import jax
 
-    gradient = jax.jit(jax.grad(squares))
+    gradient = jax.jit(jax.grad(squares)) if jit else jax.grad(squares)
     return lambda: gradient(x)
+
+
+def jax_batch(np, x):
+    import jax
+
+    return compiled(jax.vmap(squares), x)
 
 
 case(
@@ -62,6 +75,30 @@ case(
     mlx=lambda mx, x: compiled(mx.grad(squares), x),
     torch=torch_gradient,
     jax=jax_gradient,
+)
+case(
+    "overhead.compiled gradient",
+    TEN,
+    stateful=True,
+    mlx=lambda mx, x: compiled(mx.compile(mx.grad(squares)), x),
+    torch=torch_gradient,
+    jax=lambda np, x: jax_gradient(np, x, jit=True),
+)
+case(
+    "overhead.vmap of a small function",
+    normal((10, 10)),
+    stateful=True,
+    mlx=lambda mx, x: compiled(mx.vmap(squares), x),
+    torch=lambda torch, x: compiled(torch.vmap(squares), x),
+    jax=jax_batch,
+)
+case(
+    "overhead.eight compiled kernels",
+    normal((4, 4)),
+    stateful=True,
+    mlx=lambda mx, x: compiled(mx.compile(products), x),
+    torch=lambda torch, x: compiled(products, x),
+    jax=lambda np, x: compiled(__import__("jax").jit(products), x),
 )
 
 

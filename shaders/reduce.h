@@ -121,6 +121,50 @@ template <typename T> struct Any {
     static T join(T x, T y) { return T(x | y); }
 };
 
+/* ---- many values, one after the other ---- */
+
+/* What one thread joins. Sums of floats keep what rounding takes from them (Neumaier, 1974), so
+ * that a thread may add thousands; products of floats are left as they are. */
+template <typename Op, typename T> struct Running {
+    T value;
+
+    Running() : value(Op::identity()) {}
+    void add(T next) { value = Op::join(value, next); }
+    T total() const { return value; }
+};
+
+inline void add_kept(thread float &sum, thread float &lost, float next) {
+    float total = sum + next, back = total - sum;
+    lost += (sum - (total - back)) + (next - back);
+    sum = total;
+}
+
+/* Infinite sums lose NaN, which is nothing. */
+inline float sum_kept(float sum, float lost) { return fabs(sum) < INFINITY ? sum + lost : sum; }
+
+template <> struct Running<Sum<float>, float> {
+    float sum;
+    float lost;
+
+    Running() : sum(0.0f), lost(0.0f) {}
+    void add(float next) { add_kept(sum, lost, next); }
+    float total() const { return sum_kept(sum, lost); }
+};
+
+template <> struct Running<Sum<complex64>, complex64> {
+    float re;
+    float im;
+    float re_lost;
+    float im_lost;
+
+    Running() : re(0.0f), im(0.0f), re_lost(0.0f), im_lost(0.0f) {}
+    void add(complex64 next) {
+        add_kept(re, re_lost, next.x);
+        add_kept(im, im_lost, next.y);
+    }
+    complex64 total() const { return complex64(sum_kept(re, re_lost), sum_kept(im, im_lost)); }
+};
+
 /* The operation that a number names, for kernels that a constant tells it. */
 #define OPERATION_SUM 0
 #define OPERATION_PRODUCT 1

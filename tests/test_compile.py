@@ -18,7 +18,9 @@ from mlxc._table import load_rows
 ROWS = load_rows()
 POINTWISE = [row for row in ROWS if row.kind == "elementwise"]
 REDUCTIONS = [row for row in ROWS if row.kind == "reduction"]
-KERNELS = [row for row in ROWS if row.name not in ("attach", "metal_kernel") and row.kind == "kernel"]
+KERNELS = [
+    row for row in ROWS if row.kind == "kernel" and row.name not in ("attach", "metal_kernel")
+]
 
 
 def check(function, *xs):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from launching import BFLOAT16
 
-from mlxc._backends.metal.dispatch import Dispatch, In, Out
+from mlxc._backends.metal.dispatch import Bytes, Dispatch, In, Out
 from mlxc._backends.metal.reduce import combine
 
 UFUNC = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
@@ -132,3 +132,32 @@ def test_every_thread_of_a_block_gets_the_join_and_what_came_before(device, row,
         for column in (0, 2):
             np.testing.assert_allclose(got[:, column], np.full(threads, upto[-1]), **close)
         np.testing.assert_allclose(got[1:, 1], upto[:-1], **close)
+
+
+# ---- threads ----
+
+RUNNING = """#include "reduce.h"
+kernel void run_{T}(const device {T}* x [[buffer(0)]], device {T}* out [[buffer(1)]],
+                    constant uint& n [[buffer(2)]], uint t [[thread_position_in_grid]]) {{
+    Running<Sum<{T}>, {T}> part;
+    for (uint i = 0; i < n; i++)
+        part.add(x[t * n + i]);
+    out[t] = part.total();
+}}
+"""
+
+
+@pytest.mark.parametrize("kind", ["float", "complex64", "int"])
+def test_a_thread_adds_thousands_and_keeps_the_digits(device, kind):
+    n = 20000
+    x = np.full((3, n), 0.1, np.float32)
+    x[1] *= np.where(np.arange(n) % 2, 1, -3)
+    x[2, 7] = np.inf
+    x = x.astype(np.int32) if kind == "int" else x
+    x = (x + 2j * x[::-1]).astype(np.complex64) if kind == "complex64" else x
+    step = Dispatch("", f"run_{kind}", [In(0), Out(0), Bytes(np.uint32(n).tobytes())], (3, 1, 1),
+                    (3, 1, 1), groups=False, source=RUNNING.format(T=kind))  # fmt: skip
+    (got,) = device.run([step], [x], [(x.dtype, (3,))])
+    wide = x.astype("c16" if kind == "complex64" else "f8")
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(got, wide.sum(1), rtol=1e-7)

@@ -164,24 +164,38 @@ def read_as_opencl(text, folder, finding):
 
 
 def read_tree(dump, finding):
-    """Declarations whose type was given no address space, or a name that reads like a swizzle."""
-    file, line, hidden = "", 0, None
+    """What clang's tree of the source tells, a line a node: spaces, members, mixed conditionals."""
+    file, line, hidden, conditionals = "", 0, None, []
     for text in dump.split("\n"):
         place = re.search(r"<(?:(?!line:|col:)([^\s:<>]+):)?(?:line:)?(\d+):\d+", text)
         if place:
             file, line = place[1] or file, int(place[2])
-        match = re.search(r"(\w+Decl|CStyleCastExpr) .*?'([^']*)'", text)
-        if not match or "opencl/metal.h" in file:
+        node = re.search(r"[A-Za-z]\w*", text)
+        if not node or "opencl/metal.h" in file:
             continue
-        if hidden is not None and match.start() > hidden:
+        depth, kind = node.start(), node[0]
+        conditionals = [each for each in conditionals if each < depth]
+        mixes = "<FloatingCast>" in text or "<UserDefinedConversion>" in text
+        if mixes and depth - 2 in conditionals:
+            finding(file, line, "types", "?: of different types: cast one of them")
+        if kind == "ConditionalOperator":
+            conditionals.append(depth)
+        if hidden is not None and depth > hidden:
             continue  # within what the compiler declares by itself
-        hidden = match.start() if "implicit" in text else None
-        if hidden is None and match[1] in ("VarDecl", "ParmVarDecl", "FieldDecl", "CStyleCastExpr"):
-            if "__generic" in match[2]:
-                finding(file, line, "spaces", f"a pointer without an address space: {match[2]}")
-        name = match[1] == "FieldDecl" and re.search(r"(\w+) '", text)
-        if name and mslc.SWIZZLE.fullmatch(name[1]):
-            finding(file, line, "names", f"the member {name[1]} reads like a swizzle")
+        if kind.endswith("Decl") or kind == "CStyleCastExpr":
+            hidden = depth if " implicit " in text else None
+            read_declaration(file, line, kind, text, finding)
+
+
+def read_declaration(file, line, kind, text, finding):
+    match = re.search(r"(\w*) '([^']*)'", text)
+    if not match or " implicit " in text:
+        return
+    typed = ("VarDecl", "ParmVarDecl", "FieldDecl", "CStyleCastExpr")
+    if kind in typed and "__generic" in match[2]:
+        finding(file, line, "spaces", f"a pointer without an address space: {match[2]}")
+    if kind == "FieldDecl" and mslc.SWIZZLE.fullmatch(match[1]):
+        finding(file, line, "names", f"the member {match[1]} reads like a swizzle")
 
 
 def read_as_cplusplus(text, folder, finding):
