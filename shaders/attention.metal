@@ -63,6 +63,11 @@ inline float masked(constant Attention &p, device const uchar *mask, long start,
     return score;
 }
 
+// The mean that weights of `total` give; 0 where there are no keys at all.
+inline float mean(constant Attention &p, float value, float total) {
+    return p.keys == 0 ? 0.0f : value / total;
+}
+
 // ---- many queries: tiles of 32, eight for each of four simdgroups ----
 
 // Brings rows of keys or values to threadgroup memory; what is beyond them is 0.
@@ -242,7 +247,7 @@ attention_tiles(device const T *q [[buffer(0)]], device const T *k [[buffer(1)]]
         for (uint e = 0; e < 2; e++) {
             uint place = 8 * d + column + e;
             if (place < p.width)
-                out[to + place] = T(values.part[0][d].thread_elements()[e] / row.total);
+                out[to + place] = T(mean(p, values.part[0][d].thread_elements()[e], row.total));
         }
 }
 
@@ -339,7 +344,7 @@ template <typename T, int EACH>
         if (PARTS)
             joined[2 + d] = value;
         else
-            out[ulong(unit) * p.width + d] = T(value / sum);
+            out[ulong(unit) * p.width + d] = T(mean(p, value, sum));
     }
     if (PARTS && index == 0) {
         joined[0] = peak;

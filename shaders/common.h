@@ -220,24 +220,30 @@ inline long load_index(const device uchar *memory, long i, uint dtype, long size
     return index < 0 ? index + size : index;
 }
 
-/* Note an index, as load_index gave it, that is out of range, unless something was noted before.
- * The words are unpacked by mlxc/_backends/metal/dispatch.py: 1, row, axis, whether the index is
- * unsigned, index, size ("<4I2q"). */
-inline void report_index(device atomic_uint *faults, uint row, uint axis, uint dtype, long index,
-                         long size) {
+/* Note an index that is out of range, unless something was noted before. The words are unpacked by
+ * mlxc/_backends/metal/dispatch.py: 1, row, axis, whether the index is unsigned, index, size
+ * ("<4I2q"). */
+inline void report_fault(device atomic_uint *faults, uint row, uint axis, bool is_unsigned,
+                         long index, long size) {
     if (atomic_exchange_explicit(faults, 1u, memory_order_relaxed) != 0)
         return;
-    bool is_unsigned = dtype == DTYPE_UINT64;
-    ulong given = ulong(index < 0 && !is_unsigned ? index - size : index);
     uint words[7] = {row,
                      axis,
                      is_unsigned ? 1u : 0u,
-                     uint(given),
-                     uint(given >> 32),
-                     uint(size),
+                     uint(ulong(index)),
+                     uint(ulong(index) >> 32),
+                     uint(ulong(size)),
                      uint(ulong(size) >> 32)};
     for (uint k = 0; k < 7; k++)
         atomic_store_explicit(faults + 1 + k, words[k], memory_order_relaxed);
+}
+
+/* The same for an index as load_index gave it. */
+inline void report_index(device atomic_uint *faults, uint row, uint axis, uint dtype, long index,
+                         long size) {
+    bool is_unsigned = dtype == DTYPE_UINT64;
+    long given = index < 0 && !is_unsigned ? index - size : index;
+    report_fault(faults, row, axis, is_unsigned, given, size);
 }
 
 /* ---- index arithmetic ---- */

@@ -215,7 +215,9 @@ inline T block_reduce(T value, threadgroup T *shared, uint lane, uint simdgroup,
     if (lane == 0)
         shared[simdgroup] = value;
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    value = lane < simdgroups ? shared[lane] : Op::identity();
+    value = Op::identity();
+    if (lane < simdgroups)
+        value = shared[lane];
     value = simd_reduce<Op, T>(value);
     threadgroup_barrier(mem_flags::mem_threadgroup);
     return value;
@@ -244,7 +246,9 @@ inline T block_prefix(T value, thread T &total, threadgroup T *shared, uint lane
         shared[simdgroup] = upto;
     threadgroup_barrier(mem_flags::mem_threadgroup);
     if (simdgroup == 0) {
-        T part = lane < simdgroups ? shared[lane] : Op::identity();
+        T part = Op::identity();
+        if (lane < simdgroups)
+            part = shared[lane];
         part = simd_prefix<Op, T>(part, lane);
         simdgroup_barrier(mem_flags::mem_threadgroup); /* all lanes have read */
         shared[lane + 1] = part;

@@ -197,7 +197,9 @@ template <typename A>
     A carry = Chosen<A>::identity();
     for (ulong i = 0; i < p.parts; i += 32) {
         bool inside = i + lane < p.parts;
-        A mine = inside ? totals[line * p.parts + i + lane] : Chosen<A>::identity();
+        A mine = Chosen<A>::identity();
+        if (inside)
+            mine = totals[line * p.parts + i + lane];
         A upto = simd_prefix<Chosen<A>, A>(mine, lane);
         A before = shuffle_up<A>(upto, 1);
         before = lane == 0 ? Chosen<A>::identity() : before;

@@ -1,10 +1,15 @@
 """What tests over the table share: samples by dtype, layouts, tolerances, checks of derivatives.
 
+``run_python`` runs code in a process of its own.
+
 Rules: samples come from a generator seeded by the name of what is tested, so a failure repeats.
 References are NumPy's, in the widest type; derivatives are compared in float64 wherever the
 primitive computes it.
 """
 
+import os
+import subprocess
+import sys
 import zlib
 
 import ml_dtypes
@@ -178,3 +183,15 @@ def looped(function, axes, xs):
         examples = [x if axis is None else mx.take(x, k, axis=axis) for x, axis in zip(xs, axes)]
         results.append(as_outputs(function(*examples)))
     return [mx.stack(list(outputs)) for outputs in zip(*results)]
+
+
+def run_python(code, **environment):
+    """Run code in a new process that finds the project and this folder's modules."""
+    path = os.pathsep.join([os.path.dirname(__file__), *filter(None, sys.path)])
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )

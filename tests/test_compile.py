@@ -1,6 +1,8 @@
 """Compiled functions: the same values as the function itself, for every row and for random graphs;
 containers, caches, errors; and memory that stays flat over a long training loop."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -221,3 +223,43 @@ def test_a_long_training_loop_keeps_its_nodes_plans_and_memory():
     assert node_count() <= nodes + 8
     assert plan_cache_info()["plans"] == plans
     assert mx.get_active_memory() <= memory + 4096
+
+
+def test_constants_that_compare_equal_are_traced_apart():
+    scaled = mx.compile(lambda x, s: x * s)
+    signs = [math.copysign(1, scaled(mx.array(1.0), s).item()) for s in (0.0, -0.0, 0.0)]
+    assert signs == [1, -1, 1]
+    kinds = mx.compile(lambda x, s: mx.array(s) + x)
+    assert [kinds(mx.array(True), s).dtype for s in (1, True, 1.0)] == [
+        mx.int32,
+        mx.bool_,
+        mx.float32,
+    ]
+
+
+def test_a_nan_constant_is_traced_once():
+    traced = []
+
+    @mx.compile
+    def f(x, s):
+        traced.append(s)
+        return x * s
+
+    for _ in range(3):
+        assert math.isnan(f(mx.array(1.0), float("nan")).item())
+    assert len(traced) == 1
+
+
+def test_weights_that_a_compiled_function_gave_a_model_have_values_afterwards():
+    model = nn.Linear(3, 1)
+
+    @mx.compile
+    def loss(parameters, x):
+        model.update(parameters)
+        return model(x).sum()
+
+    parameters = model.trainable_parameters()
+    before = model.weight.tolist()
+    value, gradients = mx.value_and_grad(loss)(parameters, mx.ones((2, 3)))
+    assert model.weight.tolist() == before
+    assert gradients["bias"].tolist() == [2] and math.isfinite(value.item())

@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from support import to_np
+from support import run_python, to_np
 
 import mlxc.core as mx
 from mlxc._graph.interface import node_count
@@ -109,12 +109,10 @@ def test_memory_of_an_argument_that_is_still_held_is_not_written_over():
         mx.eval(x)
         assert kept[0].item() == step and x[0].item() == step + 1
         view = memoryview(x)
-        y = compiled(x)
-        del x
-        mx.eval(y)
+        x = compiled(x)
+        mx.eval(x)
         assert view[0] == step + 1
         view.release()
-        x = y
 
 
 def test_memory_of_an_argument_that_nobody_holds_is_reused():
@@ -292,3 +290,22 @@ def test_simplify_computes_common_subexpressions_once():
     assert y.tolist() == [2, 4]
     mx.simplify(x, y)
     assert x.tolist() == [1, 2] and y.tolist() == [2, 4]
+
+
+def test_very_long_chains_of_calls_are_dropped_and_evaluated_without_recursion():
+    code = (
+        "import threading; threading.stack_size(256 * 1024)\n"
+        "import mlxc.core as mx\n"
+        "from mlxc._graph.array import set_pending_limit\n"
+        "set_pending_limit(10_000_000)\n"
+        "f = mx.compile(lambda x: x * 0.5 + 1)\n"
+        "def work():\n"
+        "    for evaluated in (False, True):\n"
+        "        x = mx.array(0.0)\n"
+        "        for _ in range(100_000): x = f(x)\n"
+        "        if evaluated: print(x.item())\n"
+        "        del x\n"
+        "thread = threading.Thread(target=work)\n"
+        "thread.start(); thread.join()"
+    )
+    assert run_python(code).stdout == "2.0\n"

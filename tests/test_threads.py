@@ -6,11 +6,10 @@
 import ctypes
 import multiprocessing
 import os
-import subprocess
-import sys
 import threading
 
 import pytest
+from support import run_python
 
 from mlxc._threads import pool
 
@@ -179,18 +178,6 @@ def test_a_number_of_threads_that_cannot_be_is_a_value_error(number):
 def test_a_number_of_threads_that_is_no_integer_is_a_type_error(number):
     with pytest.raises(TypeError):
         pool.set_num_threads(number)
-
-
-def run_python(code, **environment):
-    """Run code in a new process that finds the project and this folder's modules."""
-    path = os.pathsep.join([os.path.dirname(__file__), *filter(None, sys.path)])
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": path, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
 
 
 def test_the_environment_sets_the_number_of_threads():

@@ -1,8 +1,8 @@
 # cython: wraparound=True
 """Evaluation: walk the pending graph, find or make the plan for its structure, have it run.
 
-* One evaluation at a time, on all cores; the lock is taken without the GIL, so other Python threads
-    go on.
+* One evaluation at a time, on all cores. Who evaluates is decided with the GIL held; others wait
+  without it, so other Python threads go on.
 * The walk writes the structure (rows, dtypes, shapes, edges, who is held by somebody, whose memory
     may be reused) as
   words; plans are cached by those words, compared in full. A repeated step costs the walk and a
@@ -44,23 +44,43 @@ cdef enum:
     WINDOW = 8192            # nodes planned together
     MAX_PLANS = 4096         # cached
     RECENT_PLANS = 1024      # found without a dictionary; a power of two
-    LOCK_WAIT = 50000        # microseconds between such looks while another thread evaluates
+    TURN_WAIT = 50000        # microseconds between looks for Ctrl-C while another thread evaluates
 
 cdef Backend BACKEND = None
 cdef dict PLANS = {}         # hash of the words -> list of plans
 # The last plan found for a hash's low bits, borrowed from PLANS.
 cdef PyObject* RECENT[RECENT_PLANS]
 cdef int PLAN_COUNT = 0
-cdef PyThread_type_lock LOCK = PyThread_allocate_lock()
+# Who evaluates (0: nobody) and how many wait: changed with the GIL held. TURN is a semaphore, taken
+# by who waits and given by who ends while somebody waits; while OPEN says that it was given and not
+# yet taken, newcomers wait too, so that nobody is overtaken for ever.
 cdef unsigned long OWNER = 0
+cdef int WAITING = 0
+cdef PyThread_type_lock TURN = NULL
+cdef bint OPEN = False
 
 
 def _reset_after_fork():
-    """The child has one thread: whoever held the lock is not in it."""
-    global LOCK, OWNER, WALKING
-    LOCK = PyThread_allocate_lock()
+    """The child has one thread: whoever evaluated or waited is not in it."""
+    global OWNER, WAITING, OPEN, WALKING
+    make_turn()
     OWNER = 0
+    WAITING = 0
+    OPEN = False
     WALKING = False
+
+
+cdef int make_turn() except -1:
+    """A new semaphore, not given."""
+    global TURN
+    TURN = PyThread_allocate_lock()
+    if TURN == NULL:
+        raise MemoryError()
+    PyThread_acquire_lock(TURN, 0)
+    return 0
+
+
+make_turn()
 
 
 os.register_at_fork(after_in_child=_reset_after_fork)
@@ -500,7 +520,7 @@ cdef bint WALKING = False
 
 
 cdef int evaluate_locked(list roots) except -1:
-    """Evaluate with the lock held."""
+    """Evaluate while it is this thread's turn."""
     if PROFILER is None:
         return walk_all(roots)
     profiler = PROFILER
@@ -585,11 +605,10 @@ cdef int run_watched(Walk* walk, Py_ssize_t low, Py_ssize_t high, list roots) ex
 cdef int evaluate(list roots) except -1:
     """Give every root its data. One evaluation runs at a time; a nested one (from a finaliser, say)
     runs inside."""
-    global OWNER
+    global OWNER, OPEN
     cdef Node root
     cdef bint pending = False
     cdef unsigned long me
-    cdef PyThread_type_lock lock = LOCK
     for root in roots:
         if not root.flags & EVALUATED:
             pending = True
@@ -600,25 +619,35 @@ cdef int evaluate(list roots) except -1:
     me = PyThread_get_thread_ident()
     if OWNER == me:
         return evaluate_locked(roots)
-    if not PyThread_acquire_lock(lock, 0):
-        wait_for_lock(lock)
+    if OWNER or OPEN:
+        wait_for_turn()
     OWNER = me
     try:
         evaluate_locked(roots)
     finally:
         OWNER = 0
-        PyThread_release_lock(lock)
+        if WAITING and not OPEN:
+            OPEN = True
+            PyThread_release_lock(TURN)
     return 0
 
 
-cdef int wait_for_lock(PyThread_type_lock lock) except -1:
+cdef int wait_for_turn() except -1:
     """Wait until another thread's evaluation ends, or Ctrl-C."""
+    global WAITING, OPEN
     cdef int taken = 0
-    while not taken:
-        with nogil:
-            taken = PyThread_acquire_lock_timed(lock, LOCK_WAIT, 0)
-        if not taken:
-            PyErr_CheckSignals()
+    cdef PyThread_type_lock turn = TURN
+    WAITING += 1
+    try:
+        while OWNER or (OPEN and not taken):
+            with nogil:
+                taken = PyThread_acquire_lock_timed(turn, TURN_WAIT, 0)
+            if not taken:
+                PyErr_CheckSignals()
+        if taken:
+            OPEN = False
+    finally:
+        WAITING -= 1
     return 0
 
 

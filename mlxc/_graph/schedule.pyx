@@ -21,7 +21,7 @@ from mlxc._graph.bind cimport (
     AS_STRIDED, ASTYPE, ATTACH, BROADCAST, ELEMENTWISE, MOVEMENT, REDUCTION, RESHAPE, SLICE,
     TRANSPOSE, VIEW, row_kind,
 )
-from mlxc._graph.dtypes cimport itemsize
+from mlxc._graph.dtypes cimport FLOAT64, itemsize
 from mlxc._graph.kernel cimport find_launcher
 from mlxc._graph.movement cimport Layout, reshape_layout
 from mlxc._graph.node cimport BUNDLE, EVALUATED, ON_DEVICE, Node, shape_tuple
@@ -654,7 +654,14 @@ cdef int add_load(Program program, int slot, Py_ssize_t offset, int dtype, tuple
 
 
 cdef bint is_on_device(Node node):
-    return node.flags & ON_DEVICE != 0
+    """Whether the device is to run a node: none computes float64, which is the processor's."""
+    cdef int k
+    if not node.flags & ON_DEVICE or node.dtype == FLOAT64:
+        return False
+    for k in range(node.nin):
+        if (<Node>node.inputs[k]).dtype == FLOAT64:
+            return False
+    return True
 
 
 cdef Executable lower_on_device(Program program):

@@ -11,12 +11,29 @@ from libc.string cimport memcpy, memset
 
 from mlxc._kernels.convert cimport bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16
 from mlxc._kernels.product cimport HALF, OWN
+from mlxc._kernels.square cimport transpose4
 from mlxc._kernels.stencil cimport Axis, Conv, Run, Tile
-from mlxc._kernels.tile cimport narrow_row, widen_row
+from mlxc._kernels.tile cimport LANES, narrow_row, widen_row
 from mlxc._kernels.types cimport u16
 
+cdef extern from *:
+    """
+    /* A vector of lanes, each from its place in a vector of memory. */
+    static inline void choose_lanes(const float *s, const int *places, float *d) {
+    #if defined(__GNUC__) && !defined(__clang__)
+        typedef int lanes __attribute__((vector_size(4 * MLXC_LANES), aligned(4), may_alias));
+        *(mlxc_vector *)d =
+            __builtin_shuffle(*(const mlxc_vector *)s, *(const lanes *)places);
+    #else
+        for (int i = 0; i < MLXC_LANES; i++) d[i] = s[places[i]];
+    #endif
+    }
+    """
+    void choose_lanes(const float*, const int*, float*) noexcept nogil
+
 cdef enum:
-    BLOCK = 16          # input channels that are turned at a time (a literal where ranges step)
+    TURNED = 64         # input channels that are packed at a time (a literal where ranges step)
+    BLOCK = 16          # ... delivered at a time
     SUMMED = 4096       # elements that are summed at a time
 
 ctypedef fused real:
@@ -92,14 +109,36 @@ cdef void locate(const Conv* g, Py_ssize_t number, Block* b) noexcept nogil:
     b.image = number // g.axis[0].count
 
 
-cdef void spread_pixel(const Conv* g, const char* s, real* to) noexcept nogil:
-    """One pixel for the lanes of all results: channel number c of each result's group."""
-    cdef Py_ssize_t c, j, group, groups = g.results // g.group_out
+cdef Py_ssize_t shuffle_line(const Conv* g, const char* s, Py_ssize_t pixels,
+                             float* to) noexcept nogil:
+    """As many lanes of all pixels as whole vectors of input channels serve; their number."""
+    cdef int[LANES] places
+    cdef Py_ssize_t c, i, p, of_vector = LANES // g.group_out * g.group_in, done = 0
+    if g.form != OWN or g.group_in > g.group_out or LANES % g.group_out != 0:
+        return 0
+    while done + LANES <= g.results and done // LANES * of_vector + LANES <= g.x_pixel:
+        done += LANES
     for c in range(g.group_in):
-        for group in range(groups):
-            for j in range(g.group_out):
-                to[c * g.wide + group * g.group_out + j] = fetch[real](
-                    s + (group * g.group_in + c) * g.itemsize, g.form, 0)
+        for i in range(LANES):
+            places[i] = <int>(i // g.group_out * g.group_in + c)
+        for p in range(pixels):
+            for i in range(done // LANES):
+                choose_lanes(<const float*>s + p * g.x_pixel + i * of_vector, places,
+                             to + p * g.pitch + c * g.wide + i * LANES)
+    return done
+
+
+cdef void spread_line(const Conv* g, const char* s, Py_ssize_t pixels, real* to) noexcept nogil:
+    """Pixels for the lanes of all results: channel number c of each result's group."""
+    cdef Py_ssize_t c, j, p, group, done = 0
+    if real is float:
+        done = shuffle_line(g, s, pixels, to)
+    for p in range(pixels if done < g.results else 0):
+        for c in range(g.group_in):
+            for group in range(done // g.group_out, g.results // g.group_out):
+                for j in range(g.group_out):
+                    to[p * g.pitch + c * g.wide + group * g.group_out + j] = fetch[real](
+                        s + (p * g.x_pixel + group * g.group_in + c) * g.itemsize, g.form, 0)
 
 
 cdef void copy_line(const Conv* g, const char* s, Py_ssize_t first, Py_ssize_t count,
@@ -116,8 +155,7 @@ cdef void copy_line(const Conv* g, const char* s, Py_ssize_t first, Py_ssize_t c
         if inside > 0:  # behind the last pixel's channels of a group may be nothing
             widen(s, g.form, to, (inside - 1) * g.pitch + g.channels)
     elif g.lanes and (g.group_in > 1 or g.group_out > 1):
-        for p in range(inside):
-            spread_pixel(g, s + p * g.x_pixel * g.itemsize, to + p * g.pitch)
+        spread_line(g, s, inside, to)
     else:
         for p in range(inside):
             widen(s + p * g.x_pixel * g.itemsize, g.form, to + p * g.pitch, g.channels)
@@ -126,8 +164,10 @@ cdef void copy_line(const Conv* g, const char* s, Py_ssize_t first, Py_ssize_t c
         memset(to + inside * g.pitch, 0, p * g.pitch * sizeof(real))
 
 
-cdef void fetch_lines(const Conv* g, Block* b, char* buffer, real kind) noexcept nogil:
-    """The lines that a block reads: in place if that will do, else copied to the buffer."""
+cdef void fetch_lines(const Conv* g, Block* b, char* buffer, bint edges,
+                      real kind) noexcept nogil:
+    """The lines that a block reads: in place if that will do, else copied to the buffer. edges:
+    whether reading beyond a line is avoided."""
     cdef const Axis* d = &g.axis[0]
     cdef const Axis* h = &g.axis[1]
     cdef const Axis* w = &g.axis[2]
@@ -135,7 +175,7 @@ cdef void fetch_lines(const Conv* g, Block* b, char* buffer, real kind) noexcept
     cdef Py_ssize_t first = position(w, b.left, 0)
     cdef Py_ssize_t last = position(w, b.right - 1, w.taps - 1)
     cdef real* to = <real*>buffer
-    b.copied = g.copied or first < 0 or last >= w.size
+    b.copied = g.copied or (not edges and (first < 0 or last >= w.size))
     if not b.copied or w.taps == 0:
         return
     b.lines = buffer
@@ -179,6 +219,27 @@ cdef inline Py_ssize_t result_at(const Conv* g, const Block* b, Py_ssize_t i,
 
 # ---- forward ----
 
+cdef void turn_weights(const Conv* g, const char* w, Py_ssize_t results, Py_ssize_t channels,
+                       real* to, Py_ssize_t apart) noexcept nogil:
+    """to[c * apart + o] = w[o, c] of one tap."""
+    cdef Py_ssize_t o = 0, c = 0, i
+    if real is float:
+        if g.form == OWN and g.w_in == sizeof(float):
+            while o + 4 <= results:
+                c = 0
+                while c + 4 <= channels:
+                    transpose4(w + o * g.w_out + c * g.w_in, g.w_out,
+                               <char*>(to + c * apart + o), apart * sizeof(float))
+                    c += 4
+                for c in range(c, channels):
+                    for i in range(o, o + 4):
+                        to[c * apart + i] = fetch[real](w + i * g.w_out + c * g.w_in, OWN, 0)
+                o += 4
+    for c in range(channels):
+        for i in range(o, results):
+            to[c * apart + i] = fetch[real](w + i * g.w_out + c * g.w_in, g.form, 0)
+
+
 cdef void pack(const Conv* g, Py_ssize_t unit, real kind) noexcept nogil:
     """Weights of one tap into panels: (panel, tap, channel, column), or (tap line, channel, tap,
     lane)."""
@@ -186,9 +247,8 @@ cdef void pack(const Conv* g, Py_ssize_t unit, real kind) noexcept nogil:
     cdef Py_ssize_t kw = unit % taps_w, kh = unit // taps_w % taps_h, kd = unit // taps_w // taps_h
     cdef Py_ssize_t taps = g.axis[0].taps * taps_h * taps_w, panel = g.vectors * g.width
     cdef Py_ssize_t inner = g.group_in if g.lanes else g.channels
-    cdef Py_ssize_t p, first, columns, n, c, c0, c1, j
+    cdef Py_ssize_t p, first, columns, apart, n, c, c0, c1, j
     cdef real* to
-    cdef const char* s
     cdef const char* w = (
         g.w + (g.axis[0].tap + kd * g.axis[0].tap_step) * g.w_tap[0]
         + (g.axis[1].tap + kh * g.axis[1].tap_step) * g.w_tap[1]
@@ -199,21 +259,19 @@ cdef void pack(const Conv* g, Py_ssize_t unit, real kind) noexcept nogil:
     for p in range((g.results + panel - 1) // panel):
         first = p * panel
         columns = least(panel, g.wide - first)
+        apart = columns * (taps_w if g.lanes else 1)
         n = least(panel, g.results - first)
-        for c0 in range(0, inner, 16):
-            c1 = least(inner, c0 + BLOCK)
+        for c0 in range(0, inner, 64):
+            c1 = least(inner, c0 + TURNED)
             to = <real*>g.packed + first * taps * inner
             if g.lanes:
                 to += ((unit // taps_w * inner + c0) * taps_w + kw) * columns
             else:
                 to += (unit * inner + c0) * columns
-            s = w + first * g.w_out + c0 * g.w_in
+            turn_weights(g, w + first * g.w_out + c0 * g.w_in, n, c1 - c0, to, apart)
             for c in range(c1 - c0):
-                for j in range(n):
-                    to[j] = fetch[real](s + j * g.w_out + c * g.w_in, g.form, 0)
                 for j in range(n, columns):
-                    to[j] = 0
-                to += columns * (taps_w if g.lanes else 1)
+                    to[c * apart + j] = 0
 
 
 cdef Py_ssize_t find_runs(const Conv* g, const Block* b, Py_ssize_t i, const char* packed,
@@ -239,25 +297,78 @@ cdef Py_ssize_t find_runs(const Conv* g, const Block* b, Py_ssize_t i, const cha
     return count
 
 
-cdef void forward_line(const Conv* g, const Block* b, Py_ssize_t i, Tile* t, Py_ssize_t first,
-                       Py_ssize_t columns, real kind) noexcept nogil:
-    """One line of a block, result channels first to first + columns."""
+cdef void forward_tile(const Conv* g, const Block* b, Py_ssize_t i, Py_ssize_t j, Py_ssize_t m,
+                       Tile* t, Py_ssize_t first, Py_ssize_t columns, Py_ssize_t a_at,
+                       Py_ssize_t b_at, real kind) noexcept nogil:
+    """m pixels of line i from column j on, result channels first to first + columns."""
     cdef real[384] room  # elements of the largest tile
-    cdef Py_ssize_t count = b.right - b.left, pieces = (count + g.rows - 1) // g.rows
-    cdef Py_ssize_t q, j, m, r, n = least(columns, g.results - first), size = g.itemsize
-    cdef Py_ssize_t step = g.axis[2].step * g.y_pixel, lane = first if g.lanes else 0
+    cdef Py_ssize_t r, n = least(columns, g.results - first), size = g.itemsize
+    cdef Py_ssize_t step = g.axis[2].step * g.y_pixel
     cdef bint apart = n < columns or g.form != OWN
-    cdef char* out
+    cdef char* out = g.y + (result_at(g, b, i, j) * g.y_pixel + first) * size
     t.row = columns if apart else step
-    for q in range(pieces):
-        j = q * count // pieces
-        m = (q + 1) * count // pieces - j
-        out = g.y + (result_at(g, b, i, b.left + j) * g.y_pixel + first) * size
-        g.tile(t, <int>m, <int>(columns // g.width), j * t.ra + lane, lane,
-               <char*>room if apart else out)
-        if apart:
-            for r in range(m):
-                narrow(room + r * columns, g.form, out + r * step * size, n)
+    g.tile(t, <int>m, <int>(columns // g.width), a_at, b_at, <char*>room if apart else out)
+    if apart:
+        for r in range(m):
+            narrow(room + r * columns, g.form, out + r * step * size, n)
+
+
+cdef void dense_lines(const Conv* g, const Block* b, Tile* t, Py_ssize_t first, Py_ssize_t columns,
+                      const char* packed, real kind) noexcept nogil:
+    """The lines of a block, result channels first to first + columns."""
+    cdef Py_ssize_t count = b.right - b.left, pieces = (count + g.rows - 1) // g.rows, i, q, j
+    t.rb = columns
+    for i in range(b.top, b.bottom):
+        t.count = find_runs[real](g, b, i, packed, columns, <Run*>t.runs, 0)
+        for q in range(pieces):
+            j = q * count // pieces
+            forward_tile[real](g, b, i, b.left + j, (q + 1) * count // pieces - j, t, first,
+                               columns, j * t.ra, 0, 0)
+
+
+cdef void lanes_edge(const Conv* g, const Block* b, Py_ssize_t i, Py_ssize_t j, Tile* t,
+                     Py_ssize_t first, Py_ssize_t last, real kind) noexcept nogil:
+    """Column j of line i, which taps outside the line do not reach."""
+    cdef const Axis* w = &g.axis[2]
+    cdef Py_ssize_t tap = 0, end = w.taps, v, lane
+    while tap < end and position(w, j, tap) < 0:
+        tap += 1
+    while end > tap and position(w, j, end - 1) >= w.size:
+        end -= 1
+    t.length = end - tap
+    for v in range(first, last):
+        lane = v * g.width
+        forward_tile[real](g, b, i, j, 1, t, lane, g.width,
+                           (j - b.left) * t.ra + tap * t.ca + lane, tap * t.rb + lane, 0)
+    t.length = w.taps
+
+
+cdef void lanes_lines(const Conv* g, const Block* b, Tile* t, Py_ssize_t first, Py_ssize_t last,
+                      real kind) noexcept nogil:
+    """The lines of a block, vectors of lanes first to last: these innermost, so that the pixels
+    read stay in the first cache."""
+    cdef const Axis* w = &g.axis[2]
+    cdef Py_ssize_t left = b.left, right = b.right, pieces, i, q, j, m, v, lane
+    if not b.copied:
+        while left < right and position(w, left, 0) < 0:
+            left += 1
+        while right > left and position(w, right - 1, w.taps - 1) >= w.size:
+            right -= 1
+    pieces = (right - left + g.rows - 1) // g.rows
+    t.rb = g.wide
+    for i in range(b.top, b.bottom):
+        t.count = find_runs[real](g, b, i, g.packed, g.width, <Run*>t.runs, 0)
+        for j in range(b.left, left):
+            lanes_edge[real](g, b, i, j, t, first, last, 0)
+        for q in range(pieces):
+            j = left + q * (right - left) // pieces
+            m = left + (q + 1) * (right - left) // pieces - j
+            for v in range(first, last):
+                lane = v * g.width
+                forward_tile[real](g, b, i, j, m, t, lane, g.width,
+                                   (j - b.left) * t.ra + lane, lane, 0)
+        for j in range(right, b.right):
+            lanes_edge[real](g, b, i, j, t, first, last, 0)
 
 
 cdef void forward(const Conv* g, Py_ssize_t unit, int worker, real kind) noexcept nogil:
@@ -265,26 +376,24 @@ cdef void forward(const Conv* g, Py_ssize_t unit, int worker, real kind) noexcep
     cdef Block b
     cdef Tile t
     cdef char* own = g.scratch + worker * g.worker_bytes
-    cdef Run* runs = <Run*>(own + g.line_bytes)
     cdef const Axis* w = &g.axis[2]
-    cdef Py_ssize_t panel = g.vectors * g.width, panels = (g.wide + panel - 1) // panel
-    cdef Py_ssize_t split = unit % g.splits, p, i, columns
+    cdef Py_ssize_t panel = g.vectors * g.width, panels = (g.wide + panel - 1) // panel, p
+    cdef Py_ssize_t first = unit % g.splits * panels // g.splits
+    cdef Py_ssize_t last = (unit % g.splits + 1) * panels // g.splits
     cdef Py_ssize_t deep = g.axis[0].taps * g.axis[1].taps * w.taps * g.channels
-    cdef const char* packed
     locate(g, unit // g.splits, &b)
-    fetch_lines[real](g, &b, own, 0)
-    t.runs = runs
+    fetch_lines[real](g, &b, own, g.lanes, 0)
+    t.runs = <Run*>(own + g.line_bytes)
     t.add = False
     t.ra = w.move * g.pitch
     t.ca = w.at_step * g.pitch if g.lanes else 1
     t.length = w.taps if g.lanes else g.channels * (w.taps if g.joined else 1)
-    for p in range(split * panels // g.splits, (split + 1) * panels // g.splits):
-        columns = least(panel, g.wide - p * panel)
-        packed = g.packed + (0 if g.lanes else p * panel * deep * sizeof(real))
-        t.rb = g.wide if g.lanes else columns
-        for i in range(b.top, b.bottom):
-            t.count = find_runs[real](g, &b, i, packed, columns, runs, 0)
-            forward_line[real](g, &b, i, &t, p * panel, columns, 0)
+    if g.lanes:
+        lanes_lines[real](g, &b, &t, first, last, 0)
+        return
+    for p in range(first, last):
+        dense_lines[real](g, &b, &t, p * panel, least(panel, g.wide - p * panel),
+                          g.packed + p * panel * deep * sizeof(real), 0)
 
 
 # ---- gradient of the weights ----
@@ -357,7 +466,7 @@ cdef void gradient(const Conv* g, Py_ssize_t unit, int worker, real kind) noexce
     t.rb = w.move * g.pitch if g.swapped else g.y_pitch
     for s in range(first, (part + 1) * g.segments // g.parts):
         locate(g, s, &b)
-        fetch_lines[real](g, &b, own, 0)
+        fetch_lines[real](g, &b, own, False, 0)
         if g.y_copied:
             copy_results(g, &b, <real*>copies)
         t.length = b.right - b.left

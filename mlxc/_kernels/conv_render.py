@@ -1,13 +1,15 @@
 """Prints the register tiles of convolutions for one instruction set: see ``stencil.pxd``.
 
 Both operands are read where they stand, so that nothing is packed but the weights. There is a tile
-for every number of rows, because lines of an image have any length. Only fully unrolled code keeps
-its tile in registers. Standard library only: setup.py calls ``render``.
+for every number of rows, because lines of an image have any length. Where every channel is on its
+own and rows stand as far apart as taps, a vector that was read serves three taps. Only fully
+unrolled code keeps its tile in registers. Standard library only: setup.py calls ``render``.
 """
 
 # Bytes in a vector register, most rows and vectors of a tile, most rows where both operands are
 # vectors.
 SHAPES = {"v4": (64, 12, 2, 12), "v3": (32, 6, 2, 8), "v2": (16, 4, 2, 8), "arm64": (16, 8, 3, 12)}
+TAPS = 3  # that share a vector in `lanes`
 TYPES = (("f32", "float", 4), ("f64", "double", 8))
 
 HEADER = '''# Printed by mlxc/_kernels/conv_render.py: do not edit.
@@ -17,15 +19,14 @@ from mlxc._kernels.stencil cimport Conv, Run, Tile
 
 cdef extern from *:
     """
-    #include <string.h>
 @VECTORS@
-    #define clear(p, n) memset((p), 0, (n))
     """
     ctypedef float v_f32
     ctypedef float u_f32
     ctypedef double v_f64
     ctypedef double u_f64
-    void clear(void*, size_t) noexcept nogil
+    const v_f32 NOTHING_f32 "((v_f32){0})"
+    const v_f64 NOTHING_f64 "((v_f64){0})"
 
 '''
 
@@ -63,7 +64,7 @@ def _tile(kind: str, word: str, name: str, m: int, vectors: int, width: int) -> 
     sums = [[f"c{i}_{j}" for j in range(vectors)] for i in range(m)]
     flat = [one for row in sums for one in row]
     # Rows three by three share a pointer: more pointers than that do not fit the registers.
-    bases = range(0, m, 3)
+    bases = range(0, m + (TAPS - 1 if kind == "lanes" else 0), 3)
     out = [
         f"cdef void {kind}_{word}_{m}_{vectors}(const Tile* t, Py_ssize_t a_at, Py_ssize_t b_at,",
         f"                            {name}* c) noexcept nogil:",
@@ -74,22 +75,43 @@ def _tile(kind: str, word: str, name: str, m: int, vectors: int, width: int) -> 
         f"    cdef {v if kind == 'lanes' else name} x",
     ]
     out += [f"    cdef const {name}* a{i}" for i in bases]
-    out += [f"    cdef {v} {one}" for one in [*flat, *(f"b{j}" for j in range(vectors))]]
-    out += [f"    clear(&{one}, sizeof({v}))" for one in flat]
+    held = TAPS if kind == "lanes" else vectors
+    out += [f"    cdef {v} {one} = NOTHING_{word}" for one in flat]
+    out += [f"    cdef {v} b{j}" for j in range(held)]
     out += ["    while run < end:", f"        a0 = <const {name}*>run.a + a_at"]
     out += [f"        a{i} = a0 + {i} * ra" for i in bases[1:]]
-    out += [f"        b = <const {name}*>run.b + b_at", "        for k in range(length):"]
+    out += [f"        b = <const {name}*>run.b + b_at", "        k = 0"]
+    out += _slide(u, m, bases) if kind == "lanes" else []
+    out.append("        while k < length:")
     out += [f"            b{j} = (<const {u}*>(b + {j * width}))[0]" for j in range(vectors)]
     for i in range(m):
-        at = f"(a{i // 3 * 3} + {i % 3} * ra)" if i % 3 else f"a{i}"
+        at = _row(i)
         out.append(f"            x = {f'(<const {u}*>{at})[0]' if kind == 'lanes' else at + '[0]'}")
         out += [f"            {sums[i][j]} = {sums[i][j]} + x * b{j}" for j in range(vectors)]
     out += [f"            a{i} += ca" for i in bases]
-    out += ["            b += rb", "        run += 1", "    if t.add:"]
+    out += ["            b += rb", "            k += 1", "        run += 1", "    if t.add:"]
     places = [f"{i} * row + {j * width}" for i in range(m) for j in range(vectors)]
     out += [f"        {one} = {one} + (<const {u}*>(c + {at}))[0]" for one, at in zip(flat, places)]
     out += [f"    (<{u}*>(c + {at}))[0] = {one}" for one, at in zip(flat, places)]
     return "\n".join(out)
+
+
+def _row(i: int) -> str:
+    """Where row i stands."""
+    return f"(a{i // 3 * 3} + {i % 3} * ra)" if i % 3 else f"a{i}"
+
+
+def _slide(u: str, m: int, bases: range) -> list[str]:
+    """Some taps at a time: row i of a tap is row i + 1 of the tap before it."""
+    out = ["        if ra == ca:", f"            while k + {TAPS} <= length:"]
+    out += [f"                b{t} = (<const {u}*>(b + {t} * rb))[0]" for t in range(TAPS)]
+    for p in range(m + TAPS - 1):
+        out.append(f"                x = (<const {u}*>{_row(p)})[0]")
+        for t in range(TAPS):
+            if 0 <= p - t < m:
+                out.append(f"                c{p - t}_0 = c{p - t}_0 + x * b{t}")
+    out += [f"                a{i} += {TAPS} * ca" for i in bases]
+    return [*out, f"                b += {TAPS} * rb", f"                k += {TAPS}"]
 
 
 def _choice(kind: str, word: str, rows: int, vectors: int) -> str:

@@ -10,6 +10,7 @@ HEADER = '''# Printed by mlxc/_kernels/matmul_render.py: do not edit.
 
 from libc.string cimport memcpy, memset
 from mlxc._kernels.product cimport BRAIN, HALF, OWN, Product
+from mlxc._kernels.square cimport transpose4
 from mlxc._threads.pool cimport interrupted
 
 cdef enum:
@@ -25,21 +26,6 @@ cdef extern from *:
     typedef long long llong;
 @VECTORS@
     #define zero(p, n) memset((p), 0, (n))
-    typedef int quad __attribute__((vector_size(16)));
-    typedef int quad_u __attribute__((vector_size(16), aligned(4), may_alias));
-    /* d[k, i] = s[i, k] for four by four values of four bytes; rows in bytes */
-    static inline void transpose4(const char *s, Py_ssize_t sr, char *d, Py_ssize_t dr) {
-        quad a = *(const quad_u *)s, b = *(const quad_u *)(s + sr);
-        quad c = *(const quad_u *)(s + 2 * sr), e = *(const quad_u *)(s + 3 * sr);
-        quad p = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-        quad q = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-        quad r = __builtin_shufflevector(c, e, 0, 4, 1, 5);
-        quad t = __builtin_shufflevector(c, e, 2, 6, 3, 7);
-        *(quad_u *)d = __builtin_shufflevector(p, r, 0, 1, 4, 5);
-        *(quad_u *)(d + dr) = __builtin_shufflevector(p, r, 2, 3, 6, 7);
-        *(quad_u *)(d + 2 * dr) = __builtin_shufflevector(q, t, 0, 1, 4, 5);
-        *(quad_u *)(d + 3 * dr) = __builtin_shufflevector(q, t, 2, 3, 6, 7);
-    }
     static inline float of_bits(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
     static inline uint32_t bits_of(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
     static inline float from_brain(uint16_t h) { return of_bits((uint32_t)h << 16); }
@@ -91,7 +77,6 @@ cdef extern from *:
     ctypedef long long u_i64
     ctypedef unsigned short uint16_t
     void zero(void*, size_t) noexcept nogil
-    void transpose4(const char*, Py_ssize_t, char*, Py_ssize_t) noexcept nogil
     float from_brain(uint16_t) noexcept nogil
     uint16_t to_brain(float) noexcept nogil
     float from_half(uint16_t) noexcept nogil

@@ -9,7 +9,7 @@ from mlxc._graph import array
 from . import trees
 from .calling import Compiled, places, put, switch
 from .replay import recipe_of, remade
-from .tracing import Tracing, abstract_like, new_handles
+from .tracing import Tracing, abstract_like, new_handles, stand_for
 
 __all__ = ["compile", "disable_compile", "enable_compile", "simplify"]
 
@@ -162,4 +162,5 @@ def _trace(fun, skeleton, leaves, inputs, state, outputs):
         snapshot.restore()
         raise
     put(taken, state)
+    stand_for(given, placeholders, values)  # fun may have kept them: the weights of a model
     return recipe, out_skeleton, len(results)

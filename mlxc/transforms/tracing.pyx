@@ -118,3 +118,11 @@ def abstract_like(list arrays, list shapes):
     """Placeholders without values: the arrays' dtypes, given shapes."""
     cdef array x
     return [wrap(abstract_placeholder(x.node.dtype, shape)) for x, shape in zip(arrays, shapes)]
+
+
+def stand_for(list handles, list placeholders, list values):
+    """Let the handles that still stand for their placeholders stand for values from now on."""
+    cdef array handle, placeholder, value
+    for handle, placeholder, value in zip(handles, placeholders, values):
+        if handle.node is placeholder.node:
+            handle.node = value.node

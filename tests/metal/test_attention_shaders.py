@@ -120,10 +120,13 @@ def test_queries_before_all_keys_average_them(device):
 
 
 @pytest.mark.parametrize("queries", [2, 11])
-def test_no_keys_give_nan_or_with_sinks_zero(device, queries):
+def test_no_keys_give_zeros(device, queries):
     q, k, v = operands(queries, 0, 16)
-    assert np.isnan(attend(device, q, k, v, 1.0)).all()
+    assert not attend(device, q, k, v, 1.0).any()
     assert not attend(device, q, k, v, 1.0, sinks=numbers(10, 1, 2)).any()
+    hidden = np.full((1, 2, queries, 3), -np.inf, "f4")  # of keys that none sees: 0 / 0
+    q, k, v = operands(queries, 3, 16)
+    assert np.isnan(attend(device, q, k, v, 1.0, mask=hidden)).all()
 
 
 @pytest.mark.parametrize("queries", [2, 11])

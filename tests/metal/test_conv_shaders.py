@@ -166,6 +166,24 @@ def test_no_channels_and_no_images_give_zeros(device):
         assert not got.any()
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_nothing_is_multiplied_by_the_gaps_of_an_image(device, groups):
+    x, w = np.ones((1, 4, 4, 2), "f4"), np.full((2, 4, 4, 2 // groups), np.inf, "f4")
+    params = settings(2, gap=(2, 3), groups=groups)
+    (got,) = launch(device, "conv", [x, w], [("f4", (1, 4, 7, 2))], params)
+    assert np.isposinf(got).all()
+    ct = np.full(got.shape, np.inf, "f4")
+    (got,) = launch(device, "conv_weight_gradient", [x, ct], [("f4", w.shape)], (*params, (4, 4)))
+    assert np.isposinf(got).all()
+
+
+def test_results_between_the_pixels_of_a_wide_gap_are_zero(device):
+    x, w = numbers(21, 1, 4, 3), numbers(22, 5, 2, 3)
+    check(device, x, w, settings(1, gap=5, low=2, high=3))
+    check(device, x, w, settings(1, gap=5, stride=3, step=5, high=3))
+    assert plan("conv", [x, w], [("f4", (1, 15000, 5))], settings(1, gap=5000)) is None
+
+
 @pytest.mark.parametrize("groups", [1, 4])
 def test_nan_and_infinity_reach_the_windows_that_see_them_alone(device, groups):
     x, w = numbers(17, 1, 9, 4), np.abs(numbers(18, 4, 2, 4 // groups)) + 1

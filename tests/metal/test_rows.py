@@ -1,4 +1,4 @@
-"""Every row on the device: it runs there unless it says why not, and gives what the processor gives.
+"""Every row on the device: there unless it says why not, with what the processor gives.
 
 Values against NumPy, for every dtype and layout, are the free tests of tests/test_table.py, which
 `make test-metal` runs with the GPU as the default device; here is what they do not see: where a

@@ -24,6 +24,8 @@ SUPPRESSIONS = Path(__file__).resolve().parent / "thread.txt"
 LIBRARIES = {"address": "libasan.so", "undefined": "libubsan.so", "thread": "libtsan.so"}
 # The thread sanitiser makes everything ten times slower: it runs what threads meet in.
 TESTS = {"thread": ["tests/sanitize/races.py", "tests/test_threads.py", "tests/test_memory.py"]}
+# Shaders run on a Metal in software, which is built by another compiler without the sanitiser.
+EVERYTHING = ["tests", "--ignore=tests/metal"]
 ADDRESS_OPTIONS = "detect_leaks=0 halt_on_error=0 allocator_may_return_null=1 handle_segv=0"
 # What promises speed, which no sanitised build has; and the fuzzer, which has a run of its own.
 UNFIT = "at_the_speed_of or faster_than or importing_is_quick or hostile_calls"
@@ -75,7 +77,7 @@ def main(which, *arguments):
     reports.mkdir(parents=True)
     without_address_randomisation = ["setarch", platform.machine(), "-R"]  # libtsan maps fixed ones
     command = [*without_address_randomisation, sys.executable, "-m"]
-    command += arguments or ["pytest", "-p", "no:cacheprovider", *TESTS.get(which, ["tests"])]
+    command += arguments or ["pytest", "-p", "no:cacheprovider", *TESTS.get(which, EVERYTHING)]
     command += [] if arguments else ["-k", f"not ({UNFIT})"]
     result = subprocess.run(command, cwd=target, env=environment(names, target, reports))
     found = sorted(path for path in reports.iterdir() if path.stat().st_size)

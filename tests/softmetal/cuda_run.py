@@ -1,16 +1,17 @@
 """Runs the shaders on an NVIDIA GPU: tests, compute-sanitizer, and the speed of every kernel.
 
-    python tests/softmetal/cuda_run.py [--steps compile,tests,sanitizers,speed] [--seconds 900]
+    python tests/softmetal/cuda_run.py [--steps compile,tests,speed,sanitizers] [--seconds 560]
 
-Rules: one command does everything and never stops at a failure: each step has a time limit and ends
-in a line that begins with RESULT. It needs the built software Metal (tests/softmetal/build.py, which
-also may have run elsewhere: the folder is found under build/softmetal), NVRTC, NumPy, ml_dtypes and
-pytest; PyTorch is compared with if it is there. Speeds are device time, as a share of the device's
-own copy.
+Rules: one command does everything, without a network, and never stops at a failure: each step has
+a share of the time and ends in a line that begins with RESULT. It needs NVRTC, a C++ compiler that
+preprocesses, NumPy, ml_dtypes, pytest, and the software Metal, which tests/softmetal/build.py built
+here or elsewhere (build/softmetal); the compiled mlxc is not needed. PyTorch is compared with where
+it is there. Without a GPU the shaders are compiled for one, which is said, and nothing else runs.
 """
 
 import argparse
 import concurrent.futures
+import ctypes
 import os
 import shutil
 import subprocess
@@ -29,32 +30,58 @@ def say(step, text):
     print(f"RESULT {step}: {text}", flush=True)
 
 
-def environment(library):
+def missing_gpu():
+    """Why there is no GPU to run on; empty if there is one."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        return f"no driver of NVIDIA's ({error})"
+    count = ctypes.c_int()
+    status = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
+    return f"the driver says {status}" if status else "" if count.value else "the driver sees none"
+
+
+def find_library():
+    """The library built last."""
+    found = (ROOT / "build/softmetal").glob("*/libmlxc_metal_soft.so")
+    newest = max(found, key=lambda path: path.stat().st_mtime, default=None)
+    if newest is None:
+        sys.exit("build the software Metal first: python tests/softmetal/build.py")
+    return newest
+
+
+def find_nvrtc(library):
+    """(path, version) of NVRTC as the translator finds it."""
+    sys.path.insert(0, str(library.parent))
+    import mslc
+
+    try:
+        path = mslc.find_nvrtc()
+    except mslc.Refused as error:
+        sys.exit(str(error))
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    ctypes.CDLL(path).nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
+    return path, f"{major.value}.{minor.value}"
+
+
+def environment(library, nvrtc, version):
     """What the device, and Python without a compiled mlxc, need."""
-    variables = dict(os.environ)
-    variables.update(
+    cache = ROOT / f"build/softmetal/cuda-{version}"
+    cache.mkdir(parents=True, exist_ok=True)
+    return dict(
+        os.environ,
         MLXC_METAL_LIBRARY=str(library),
+        MLXC_NVRTC=nvrtc,
+        MLXC_SOFTMETAL_CACHE=str(cache),
         MLXC_SOFTMETAL_DEVICE="cuda",
         MLXC_SOFTMETAL_PYTHON=sys.executable,
         PYTHONPATH=os.pathsep.join([str(HERE), str(ROOT), os.environ.get("PYTHONPATH", "")]),
         PYTHONUNBUFFERED="1",
     )
-    return variables
-
-
-def find_library():
-    """The library built last."""
-    found = sorted(
-        (ROOT / "build/softmetal").glob("*/libmlxc_metal_soft.so"),
-        key=lambda path: path.stat().st_mtime,
-    )
-    if not found:
-        sys.exit("build it first: python tests/softmetal/build.py")
-    return found[-1]
 
 
 def run(step, command, variables, limit):
-    """Runs a command; its exit status, or None where it ran out of time."""
+    """Runs a command; whether it ended well."""
     start = time.time()
     print(f"--- {step}: {' '.join(map(str, command))}", flush=True)
     try:
@@ -63,36 +90,38 @@ def run(step, command, variables, limit):
         status = None
     except OSError as error:
         say(step, f"does not run: {error}")
-        return 1
+        return False
     ended = "out of time" if status is None else f"exit status {status}"
     say(step, f"{ended} after {time.time() - start:.0f} s")
-    return status
+    return status == 0
 
 
 def step_compile(library, variables, limit):
-    """Every shader file by NVRTC, several at once; the cache is not filled by this."""
-    sys.path.insert(0, str(HERE))
-    import bare  # noqa: F401
+    """Every shader file and a program of each kind by NVRTC, several at once."""
+    import bare  # noqa: F401  launchers without a compiled mlxc
+    import printed
 
     from mlxc._backends.metal import sources
 
-    folder = ROOT / "build/softmetal/cuda"
-    folder.mkdir(parents=True, exist_ok=True)
+    texts = {path.stem: sources.read(path.stem) for path in (ROOT / "shaders").glob("*.metal")}
+    texts.update((name, sources.expand(text)) for name, text in printed.texts())
+    folder = Path(variables["MLXC_SOFTMETAL_CACHE"]) / "whole"
+    folder.mkdir(exist_ok=True)
 
-    def one(path):
-        text, out = folder / path.name, folder / f"{path.stem}.cubin"
-        text.write_text(sources.read(path.stem))
-        tool, log = library.parent / "mslc.py", folder / f"{path.stem}.log"
-        command = [sys.executable, "-IS", tool, "cuda", text, out, log]
+    def one(name):
+        stem = folder / name.replace(" ", "_")
+        stem.with_suffix(".metal").write_text(texts[name])
+        paths = [stem.with_suffix(suffix) for suffix in (".metal", ".cubin", ".log")]
+        command = [sys.executable, "-IS", library.parent / "mslc.py", "cuda", *paths]
         start = time.time()
         status = subprocess.run(command, env=variables, timeout=limit).returncode
-        message = log.read_text()[:600] if status else ""
-        return f"{path.name} {'failed' if status else 'compiled'} in {time.time() - start:.1f} s {message}"
+        message = paths[2].read_text()[:600] if status else ""
+        ended = "failed" if status else "compiled"
+        say("compile", f"{name} {ended} in {time.time() - start:.1f} s {message}")
+        return status == 0
 
-    paths = sorted((ROOT / "shaders").glob("*.metal"))
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for line in pool.map(one, paths):
-            say("compile", line)
+        return all(pool.map(one, sorted(texts)))
 
 
 def pytest_command(*more):
@@ -107,23 +136,26 @@ def pytest_command(*more):
 
 
 def step_tests(library, variables, limit):
-    run("tests", pytest_command("--durations=5", "--tb=short"), variables, limit)
+    return run("tests", pytest_command("--durations=5", "--tb=short"), variables, limit)
 
 
 def step_sanitizers(library, variables, limit):
     tool = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
-    start = time.time()
+    start, good = time.time(), True
     for number, name in enumerate(SANITIZERS):
         left = (limit - (time.time() - start)) / (len(SANITIZERS) - number)
         command = [tool, f"--tool={name}", "--target-processes=application-only"]
         command += ["--error-exitcode=86", "--print-limit=20"]
-        run(name, [*command, *pytest_command("--tb=line", "-k", SANITIZED)], variables, left)
+        command += pytest_command("--tb=line", "-k", SANITIZED)
+        good = run(name, command, variables, left) and good
+    return good
 
 
 def step_speed(library, variables, limit):
-    run("speed", [sys.executable, HERE / "cuda_speed.py"], variables, limit)
+    return run("speed", [sys.executable, HERE / "cuda_speed.py"], variables, limit)
 
 
+# Share of the time.
 STEPS = {
     "compile": (step_compile, 0.15),
     "tests": (step_tests, 0.35),
@@ -137,24 +169,30 @@ def main():
     parser.add_argument("--steps", default=",".join(STEPS))
     parser.add_argument("--seconds", type=float, default=560, help="for all steps together")
     given = parser.parse_args()
-    library = find_library()
-    variables = environment(library)
-    os.environ.update(variables)
-    run("device", ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv"], variables, 30)
-    say("library", str(library))
     chosen = [name for name in given.steps.split(",") if name]
-    whole = sum(STEPS[name][1] for name in chosen)
-    end = time.time() + given.seconds
-    for name in chosen:
+    library = find_library()
+    nvrtc, version = find_nvrtc(library)
+    variables = environment(library, nvrtc, version)
+    sys.path.insert(0, str(HERE))
+    os.environ.update(variables)
+    say("library", f"{library}, NVRTC {version}")
+    if why := missing_gpu():
+        say("device", f"there is no NVIDIA GPU here: {why}; the shaders are compiled for one")
+        chosen = [name for name in chosen if name == "compile"]
+    else:
+        query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv"]
+        run("device", query, variables, 30)
+    end, good = time.time() + given.seconds, True
+    for number, name in enumerate(chosen):
         step, share = STEPS[name]
-        limit = min(given.seconds * share / whole, end - time.time())
-        whole_left = sum(STEPS[other][1] for other in chosen[chosen.index(name) :])
-        limit = max(limit, (end - time.time()) * share / whole_left)
+        left = sum(STEPS[other][1] for other in chosen[number:])
         try:
-            step(library, variables, limit)
+            good = step(library, variables, (end - time.time()) * share / left) and good
         except Exception as error:  # the next step still says something
             say(name, f"failed: {type(error).__name__}: {error}")
+            good = False
+    return 0 if good else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,63 +1,87 @@
 """The speed of every kernel on the device: GB/s as a share of its copy, TFLOP/s, PyTorch's beside.
 
+    MLXC_METAL_LIBRARY=... python tests/softmetal/cuda_speed.py      (cuda_run.py does)
+
 Rules: device time of many runs in one command buffer less that of few, so that copies to and from
-the host do not count; data are many times the cache. A kernel that fails says so, and the next runs.
+the host do not count; data are many times the cache. PyTorch's time is its device's, on arrays of
+the same shapes. A kernel that fails says so, and the next runs. MLXC_SPEED_SMALL=1 makes everything
+tiny, to try the script on the processor.
 """
 
+import functools
 import os
 import sys
-from types import SimpleNamespace
+from pathlib import Path
 
+import bare  # noqa: F401  before anything of mlxc
+import ml_dtypes
 import numpy as np
 
-import bare  # noqa: F401, I001
-from bare import ROOT
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "metal"))
+import launching
+import printed
+from device import Device
 
-sys.path.insert(0, str(ROOT / "tests/metal"))
-from device import Device  # noqa: E402
-
-import ml_dtypes  # noqa: E402
-
-from mlxc._backends.metal import attention, conv, fft, matmul, movement, programs  # noqa: E402, F401
-from mlxc._backends.metal import quantized, random, scan, sort  # noqa: E402, F401
-from mlxc._backends.metal.dispatch import LAUNCHERS, Dispatch, In, Operand, Out  # noqa: E402
-from mlxc._table import load_rows  # noqa: E402
-from mlxc._table.dtypes import DTYPES  # noqa: E402
+from mlxc._backends.metal import (  # noqa: F401  these enter launchers
+    attention,
+    conv,
+    fft,
+    indexing,
+    matmul,
+    programs,
+    quantized,
+    random,
+    scan,
+    sort,
+)
+from mlxc._backends.metal.dispatch import Dispatch, In, Out
 
 SMALL = bool(os.environ.get("MLXC_SPEED_SMALL"))
-ROWS_, COLUMNS = (64, 512) if SMALL else (16384, 8192)
-CODE = {dtype.name: code for code, dtype in enumerate(DTYPES)}
-ROW = {row.name: row.code for row in load_rows()}
+SHAPE = (64, 512) if SMALL else (16384, 8192)
+FEW, MANY = (1, 2) if SMALL else (3, 23)
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+TYPES = {"float32": np.dtype("f4"), "float16": np.dtype("f2"), "bfloat16": BFLOAT16}
 COPY = """#include "common.h"
 kernel void copy_float4(const device float4* x [[buffer(0)]], device float4* y [[buffer(1)]],
     uint i [[thread_position_in_grid]]) { y[i] = x[i]; }
 """
 
 
-class Program(SimpleNamespace):
-    """As the scheduler makes them: kind, space, values, outputs."""
+@functools.cache
+def the_torch():
+    """PyTorch if it has a GPU, else None; that is said once."""
+    try:
+        import torch
 
-    def __init__(self, kind, space, values, outputs, row_axes=0, reduced=()):
-        super().__init__(kind=kind, space=space, values=values, outputs=outputs)
-        self.row_axes, self.reduced = row_axes, reduced
-
-
-def load(slot, strides, dtype="float32"):
-    return ("load", CODE[dtype], slot, 0, strides)
-
-
-def op(name, *operands, dtype="float32"):
-    return ("op", ROW[name], CODE[dtype], operands)
+        if torch.cuda.is_available():
+            return torch
+        print("SPEED torch: it sees no GPU; nothing is compared with it", flush=True)
+    except ImportError as error:
+        print(f"SPEED torch: {error}; nothing is compared with it", flush=True)
+    return None
 
 
-def reduction(name, operand, dtype="float32"):
-    return ("reduce", ROW[name], CODE[dtype], operand)
-
-
-def operand(array):
-    name = "bool_" if array.dtype == np.bool_ else str(array.dtype)
-    return Operand(name, array.shape, array.strides, array.itemsize)
+def torch_seconds(text, shapes, dtype="float32"):
+    """Device time of an expression of PyTorch's (t) on arrays x, y, z of its GPU, or None."""
+    torch = the_torch()
+    if torch is None:
+        return None
+    try:
+        kind = getattr(torch, dtype)
+        arrays = [torch.randn(shape, device="cuda").to(kind) for shape in shapes]
+        names, code = {"t": torch, **dict(zip("xyz", arrays))}, compile(text, "torch", "eval")
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        for _ in range(3):
+            eval(code, names)
+        start.record()
+        for _ in range(20):
+            eval(code, names)
+        end.record()
+        torch.cuda.synchronize()
+        return start.elapsed_time(end) / 20e3
+    except Exception as error:
+        print(f"SPEED torch: {type(error).__name__}: {str(error)[:120]}", flush=True)
+        return None
 
 
 class Speed:
@@ -68,16 +92,15 @@ class Speed:
         self.copy = None  # bytes a second
 
     def seconds(self, dispatches, ins, outs):
-        few, many = (1, 2) if SMALL else (3, 23)
         self.device.run(dispatches, ins, outs)
         times = []
-        for repeat in (few, many):
+        for repeat in (FEW, MANY):
             self.device.run(dispatches, ins, outs, repeat=repeat)
             times.append(self.device.seconds)
-        return max((times[1] - times[0]) / (many - few), 1e-9)
+        return max((times[1] - times[0]) / (MANY - FEW), 1e-9)
 
-    def show(self, name, make, ins, outs, nbytes=0, flops=0, torch=None):
-        """Prints one line. `make` gives the dispatches; `torch` a function of PyTorch's."""
+    def show(self, name, make, ins, outs, nbytes=0, flops=0, theirs=None):
+        """Prints one line. `make` gives the dispatches, `theirs` what torch_seconds is given."""
         try:
             dispatches = make()
             if dispatches is None:
@@ -92,155 +115,104 @@ class Speed:
             line += f" {nbytes / seconds / self.copy:6.1%} of copy" if self.copy else ""
         if flops:
             line += f" {flops / seconds / 1e12:8.2f} TFLOP/s"
-        theirs = torch_seconds(torch) if torch else None
-        if theirs:
-            line += f"  torch {1e3 * theirs:9.3f} ms, {theirs / seconds:6.1%} of its speed"
+        known = torch_seconds(*theirs) if theirs else None
+        if known:
+            line += f"  torch {1e3 * known:9.3f} ms, {known / seconds:6.1%} of its speed"
         print(line, flush=True)
         return seconds
 
-    def row(self, name, row, ins, outs, params=(), **more):
-        shapes = [operand(np.broadcast_to(np.zeros(1, dtype), shape)) for dtype, shape in outs]
-        packed = []
-        for shape in shapes:
-            strides, step = [], shape.itemsize
-            for extent in reversed(shape.shape):
-                strides.insert(0, step)
-                step *= extent
-            packed.append(Operand(shape.dtype, shape.shape, tuple(strides), shape.itemsize))
-        return self.show(
-            name, lambda: LAUNCHERS[row]([operand(x) for x in ins], packed, params), ins, outs, **more
-        )
+    def row(self, name, row, ins, out, params=(), **more):
+        self.show(name, lambda: launching.plan(row, ins, [out], params), ins, [out], **more)
 
 
-def torch_seconds(function):
-    """Device time of a function of PyTorch's on its GPU, or None without one."""
-    try:
-        import torch
-
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        run = function(torch)
-        for _ in range(3):
-            run()
-        start.record()
-        for _ in range(20):
-            run()
-        end.record()
-        torch.cuda.synchronize()
-        return start.elapsed_time(end) / 20e3
-    except Exception as error:
-        print(f"SPEED torch: {type(error).__name__}: {str(error)[:120]}", flush=True)
-        return None
-
-
-def on_torch(text, *shapes, dtype="float32"):
-    """A function for torch_seconds: `text` with t (torch) and x, y, z of shapes on the GPU."""
-
-    def make(torch):
-        kind = getattr(torch, dtype)
-        arrays = [torch.randn(shape, device="cuda").to(kind) for shape in shapes]
-        names = {"t": torch, **dict(zip("xyzw", arrays))}
-        code = compile(text, "torch", "eval")
-        return lambda: eval(code, names)
-
-    return make
+def copies(speed, x):
+    """The device's own copy, and ours: what everything that moves memory is measured by."""
+    own = torch_seconds("y.copy_(x)", [x.shape] * 2)
+    if own:
+        speed.copy = 2 * x.nbytes / own
+        print(f"SPEED device's own copy {speed.copy / 1e9:.0f} GB/s", flush=True)
+    grid = (x.size // 4, 1, 1)
+    step = Dispatch("", "copy_float4", [In(0), Out(0)], grid, (256, 1, 1), source=COPY)
+    outs = [(x.dtype, x.shape)]
+    seconds = speed.show("copy float4", lambda: [step], [x], outs, nbytes=2 * x.nbytes)
+    if seconds and not speed.copy:
+        speed.copy = 2 * x.nbytes / seconds
 
 
 def memory_bound(speed, x):
-    """What moves memory: as a share of the copy."""
-    rows, columns = x.shape
-    size, shape = x.nbytes, x.shape
-    dense, line = (4 * columns, 4), ((np.float32, shape),)
-    copy = [Dispatch("", "copy_float4", [In(0), Out(0)], (x.size // 4, 1, 1), (256, 1, 1), source=COPY)]
-    own = torch_seconds(on_torch("y.copy_(x)", shape, shape))
-    if own:
-        speed.copy = 2 * size / own
-        print(f"SPEED device's own copy {speed.copy / 1e9:.0f} GB/s", flush=True)
-    seconds = speed.show("copy float4", lambda: copy, [x], line, nbytes=2 * size)
-    if seconds and not speed.copy:
-        speed.copy = 2 * size / seconds
-
-    def program(name, made, ins, outs, nbytes, text, *shapes):
-        torch = on_torch(text, *shapes)
-        speed.show(name, lambda: programs.dispatches(made), ins, outs, nbytes=nbytes, torch=torch)
-
-    out = [(2, CODE["float32"], 2, dense)]
-    add = Program("map", shape, [load(0, dense), load(1, dense), op("add", 0, 1)], out)
-    program("add", add, [x, x], line, 3 * size, "x + y", shape, shape)
-    turned = x.reshape(columns, rows).T
-    values = [load(0, dense), load(1, turned.strides), op("add", 0, 1)]
-    program("add of a transposed array", Program("map", shape, values, out), [x, turned], line,
-            3 * size, "x + y.T", shape, shape[::-1])  # fmt: skip
-    values = [load(0, dense), load(1, (0, 4)), op("add", 0, 1)]
-    program("add of a broadcast row", Program("map", shape, values, out), [x, x[0]], line, 2 * size,
-            "x + y", shape, shape[1:])  # fmt: skip
-    values = [load(0, dense), op("exp", 0)]
-    made = Program("map", shape, values, [(1, CODE["float32"], 1, dense)])
-    program("exp", made, [x], line, 2 * size, "t.exp(x)", shape)
-    rows_of(speed, x, program)
-    few = ((np.float32, (rows,)),)
-    speed.row("argmax of rows", "argmax", [x], [(np.uint32, (rows,))], (1,), nbytes=size,
-              torch=on_torch("x.argmax(1)", shape))  # fmt: skip
-    speed.row("cumsum of rows", "cumsum", [x], line, (1, False, True), nbytes=2 * size,
-              torch=on_torch("x.cumsum(1)", shape))  # fmt: skip
-    del few
+    rows, columns = shape = x.shape
+    for name, made, inputs, kept, moved, text in printed.cases(*shape):
+        ins, outs = eval(inputs, {"x": x}), [(x.dtype, kept)]
+        speed.show(name, lambda made=made: programs.dispatches(made), ins, outs,
+                   nbytes=moved * x.nbytes, theirs=(text, [shape]))  # fmt: skip
+    speed.row("argmax of rows", "argmax", [x], ("u4", (rows,)), (1,), nbytes=x.nbytes,
+              theirs=("x.argmax(1)", [shape]))  # fmt: skip
+    speed.row("cumsum of rows", "cumsum", [x], ("f4", shape), (1, False, True),
+              nbytes=2 * x.nbytes, theirs=("x.cumsum(1)", [shape]))  # fmt: skip
+    index = np.random.default_rng(0).permutation(rows)
+    text = "x[t.randperm(x.shape[0], device=x.device)]"
+    speed.row("gather of rows", "gather", [x, index], ("f4", shape), ((0,), 0),
+              nbytes=2 * x.nbytes, theirs=(text, [shape]))  # fmt: skip
+    keys = np.arange(2 * (rows // 16), dtype=np.uint32).reshape(-1, 2)
+    out = ("u4", (len(keys), 4 * columns))
+    speed.row("random bits", "random_bits", [keys], out, ((4 * columns,), 4),
+              nbytes=len(keys) * 16 * columns)  # fmt: skip
+    lines = rows // 4
+    z = np.ones((lines, 1024), np.complex64)
+    speed.row("fft of 1024", "fft", [z], ("c8", z.shape),
+              ((-1,), (1024,), "c2c", False, "backward"), nbytes=2 * z.nbytes,
+              theirs=("t.fft.fft(x)", [z.shape], "complex64"))  # fmt: skip
+    v = np.random.default_rng(0).random((lines, 1024), np.float32)
+    speed.row("sort of 1024", "sort", [v], ("f4", v.shape), (1,), nbytes=2 * v.nbytes,
+              theirs=("x.sort(1)[0]", [v.shape]))  # fmt: skip
 
 
-def rows_of(speed, x, program):
-    """Softmax, norms and reductions."""
-    rows, columns = x.shape
-    size, shape, line = x.nbytes, x.shape, ((np.float32, x.shape),)
-    dense, f32 = (4 * columns, 4), CODE["float32"]
-    values = [load(0, dense), reduction("max", 0), op("subtract", 0, 1), op("exp", 2)]
-    values += [reduction("sum", 3), op("divide", 3, 4)]
-    made = Program("rows", shape, values, [(5, f32, 1, dense)], row_axes=1)
-    program("softmax of rows", made, [x], line, 2 * size, "t.softmax(x, 1)", shape)
-    values = [load(0, dense), op("square", 0), reduction("sum", 1), op("rsqrt", 2)]
-    made = Program("rows", shape, [*values, op("multiply", 0, 3)], [(4, f32, 1, dense)], row_axes=1)
-    program("norm of rows", made, [x], line, 2 * size,
-            f"t.nn.functional.rms_norm(x, ({columns},))", shape)  # fmt: skip
-    for name, reduced, kept, strides in (
-        ("rows", (1,), (rows,), (4, 0)),
-        ("columns", (0,), (columns,), (0, 4)),
-        ("all", (0, 1), (1,), (0, 0)),
-    ):
-        values = [load(0, dense), reduction("sum", 0)]
-        made = Program("reduce", shape, values, [(1, f32, 1, strides)], reduced=reduced)
-        axes = "" if len(reduced) == 2 else f"{reduced[0]}"
-        program(f"sum of {name}", made, [x], ((np.float32, kept),), size, f"x.sum({axes})", shape)
+def products(speed, n):
+    """PyTorch does not use TF32 unless it is told to."""
+    for name, dtype in TYPES.items():
+        x = (np.arange(n * n).reshape(n, n) % 17 - 8).astype("f4").astype(dtype)
+        speed.row(f"matmul {n} {name}", "matmul", [x, x], (dtype, (n, n)), flops=2 * n**3,
+                  theirs=("x @ y", [(n, n)] * 2, name))  # fmt: skip
+    x = (np.arange(n * n).reshape(n, n) % 17 - 8).astype("f4")
+    speed.row(f"matmul 1 x {n} float32", "matmul", [x[:1], x], ("f4", (1, n)), nbytes=x.nbytes,
+              theirs=("x @ y", [(1, n), (n, n)]))  # fmt: skip
+    groups = (n, n // 64)
+    codes, scales = np.ones((n, n // 8), np.uint32), np.ones(groups, "f2")
+    for m in (1, 64):
+        x = np.ones((m, n), "f2")
+        speed.row(f"quantized matmul {m} x {n}, 4 bits", "quantized_matmul",
+                  [x, codes, scales, scales], ("f2", (m, n)), (True, 64, 4, "affine"),
+                  nbytes=codes.nbytes + 2 * scales.nbytes, flops=2 * m * n * n,
+                  theirs=("x @ y", [(m, n), (n, n)], "float16"))  # fmt: skip
 
 
-def arithmetic_bound(speed, n):
-    """Products and attention: TFLOP/s, PyTorch's beside. PyTorch is kept from using TF32."""
-    for dtype, name in ((np.dtype("f4"), "float32"), (np.dtype("f2"), "float16"), (BFLOAT16, "bfloat16")):
-        x = (np.arange(n * n).reshape(n, n) % 17 - 8).astype(np.float32).astype(dtype)
-        speed.row(f"matmul {n} {name}", "matmul", [x, x], [(dtype, (n, n))], flops=2 * n**3,
-                  torch=on_torch("x @ y", (n, n), (n, n), dtype=name))  # fmt: skip
-    x = (np.arange(n * n).reshape(n, n) % 17 - 8).astype(np.float32)
-    speed.row(f"matmul 1 x {n} float32", "matmul", [x[:1], x], [("f4", (1, n))], nbytes=x.nbytes,
-              torch=on_torch("x @ y", (1, n), (n, n)))  # fmt: skip
-    heads, length, width = (2, 64, 64) if SMALL else (32, 2048, 128)
-    shape = (1, heads, length, width)
-    for dtype, name in ((np.dtype("f4"), "float32"), (np.dtype("f2"), "float16")):
-        q = (np.arange(np.prod(shape)).reshape(shape) % 13 / 13).astype(dtype)
+def images_and_attention(speed):
+    n, side, channels = (1, 8, 16) if SMALL else (32, 64, 256)
+    x, w = np.ones((n, side, side, channels), "f4"), np.ones((channels, 3, 3, channels), "f4")
+    params = ((1, 1), (1, 1), (1, 1), (1, 1), (1, 1), 1, False)
+    theirs = [(n, channels, side, side), (channels, channels, 3, 3)]
+    speed.row(f"conv 3x3 of {channels} channels", "conv", [x, w], ("f4", x.shape), params,
+              flops=2 * x.size * 9 * channels,
+              theirs=("t.nn.functional.conv2d(x, y, padding=1)", theirs))  # fmt: skip
+    shape = (1, 2, 64, 64) if SMALL else (1, 32, 2048, 128)
+    _, heads, length, width = shape
+    for name in ("float32", "float16"):
+        q = (np.arange(np.prod(shape)).reshape(shape) % 13 / 13).astype(TYPES[name])
         text = "t.nn.functional.scaled_dot_product_attention(x, y, z)"
-        speed.row(f"attention {length} {name}", "attention", [q, q, q], [(dtype, shape)],
+        speed.row(f"attention {length} {name}", "attention", [q, q, q], (q.dtype, shape),
                   (0.1, False, "none", False), flops=4 * heads * length**2 * width,
-                  torch=on_torch(text, shape, shape, shape, dtype=name))  # fmt: skip
-    lines = 16 if SMALL else 4096
-    x = np.ones((lines, 1024), np.complex64)
-    speed.row("fft of 1024", "fft", [x], [("c8", x.shape)], ((-1,), (1024,), "c2c", False, "backward"),
-              nbytes=2 * x.nbytes, torch=on_torch("t.fft.fft(x)", x.shape, dtype="complex64"))  # fmt: skip
-    x = np.random.default_rng(0).random((lines, 1024), np.float32)
-    speed.row("sort of 1024", "sort", [x], [("f4", x.shape)], (1,), nbytes=2 * x.nbytes,
-              torch=on_torch("x.sort(1)[0]", x.shape))  # fmt: skip
+                  theirs=(text, [shape] * 3, name))  # fmt: skip
 
 
 def main():
     speed = Speed()
     print(f"SPEED on {speed.device.info().name.decode()}", flush=True)
-    x = np.random.default_rng(0).random((64, COLUMNS), np.float32)
-    memory_bound(speed, np.tile(x, (max(1, ROWS_ // 64), 1)))
-    arithmetic_bound(speed, 64 if SMALL else 4096)
+    x = np.random.default_rng(0).random((64, SHAPE[1]), np.float32)
+    x = np.tile(x, (SHAPE[0] // 64, 1))
+    copies(speed, x)
+    memory_bound(speed, x)
+    products(speed, 64 if SMALL else 4096)
+    images_and_attention(speed)
 
 
 if __name__ == "__main__":

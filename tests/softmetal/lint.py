@@ -38,6 +38,7 @@ OWN_SPACE = re.compile(
     "cannot bind reference in (default address space|address space '__generic') "
     "to object in address space '__private'"
 )
+PLACE = re.compile(r"([^\s<>,:]+):(\d+):\d+")  # in clang's tree; "line" is the file before
 DIAGNOSTIC = re.compile(r"(\S+?):(\d+):\d+: (error|warning|note): (.*)")
 
 
@@ -158,7 +159,8 @@ def read_as_opencl(text, folder, finding):
     done = subprocess.run([*OPENCL, source], capture_output=True, text=True)
     for file, line, kind, what, notes in diagnostics(done.stderr):
         if not is_opencl_alone(what, notes):
-            finding(file, line, "spaces" if kind == "error" else "warnings", what)
+            rule = "types" if what.startswith("conditional expression") else "spaces"
+            finding(file, line, rule if kind == "error" else "warnings", what)
     dump = [*OPENCL, "-w", "-Xclang", "-ast-dump", "-fno-color-diagnostics", source]
     read_tree(subprocess.run(dump, capture_output=True, text=True).stdout, finding)
 
@@ -166,20 +168,22 @@ def read_as_opencl(text, folder, finding):
 def read_tree(dump, finding):
     """What clang's tree of the source tells, a line a node: spaces, members, mixed conditionals."""
     file, line, hidden, conditionals = "", 0, None, []
-    for text in dump.split("\n"):
-        place = re.search(r"<(?:(?!line:|col:)([^\s:<>]+):)?(?:line:)?(\d+):\d+", text)
-        if place:
-            file, line = place[1] or file, int(place[2])
+    for text in [*dump.split("\n"), "end"]:
+        for place in PLACE.finditer(text.split("'")[0]):
+            file, line = file if place[1] == "line" else place[1], int(place[2])
         node = re.search(r"[A-Za-z]\w*", text)
         if not node or "opencl/metal.h" in file:
             continue
         depth, kind = node.start(), node[0]
-        conditionals = [each for each in conditionals if each < depth]
-        mixes = "<FloatingCast>" in text or "<UserDefinedConversion>" in text
-        if mixes and depth - 2 in conditionals:
-            finding(file, line, "types", "?: of different types: cast one of them")
+        while conditionals and conditionals[-1][0] >= depth:
+            _, place, converted = conditionals.pop()
+            if converted == 1:  # both are, where both are bfloat, which is a class here
+                finding(*place, "types", "?: of different types: cast one of them")
+        if conditionals and depth - 2 == conditionals[-1][0]:
+            mixes = "<FloatingCast>" in text or "<UserDefinedConversion>" in text
+            conditionals[-1][2] += mixes
         if kind == "ConditionalOperator":
-            conditionals.append(depth)
+            conditionals.append([depth, (file, line), 0])
         if hidden is not None and depth > hidden:
             continue  # within what the compiler declares by itself
         if kind.endswith("Decl") or kind == "CStyleCastExpr":

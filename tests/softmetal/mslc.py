@@ -477,7 +477,10 @@ def prune(folder):
     limit = int(os.environ.get("MLXC_SOFTMETAL_CACHE_MB", "256")) << 20
     entries, total = [], 0
     for entry in os.scandir(folder):
-        status = entry.stat(follow_symlinks=False)
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError:
+            continue  # another process was quicker
         total += status.st_size
         # Whatever else lies there is being made, or was left by a process that was killed.
         if entry.name.endswith((".so", ".cubin")) or time.time() - status.st_mtime > 3600:

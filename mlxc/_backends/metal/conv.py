@@ -1,14 +1,15 @@
 """Launchers of convolutions and of their weights' gradient: tiles, or single numbers where groups
 have few channels.
 
-Images are row-major (the rows say so), weights of any strides are laid out so first. An inner axis
-that would leave the device idle is split, and its parts are added up by the kernel that does so for
-products of matrices.
+Images are row-major (the rows say so), weights of any strides are laid out so first. Where pixels
+have gaps between them, results and taps fall into phases: those of one phase meet at pixels, others
+in gaps. An inner axis that would leave the device idle is split, and its parts are added up by the
+kernel that does so for products of matrices.
 """
 
 import struct
 from dataclasses import dataclass, replace
-from math import prod
+from math import gcd, prod
 
 from .dispatch import Bytes, Dispatch, In, Operand, Out, Scratch, launcher
 from .layout import LIMIT, element_strides, spread, up
@@ -17,6 +18,7 @@ from .matmul import Matrix, Product, summed
 FLOATS = {"float16": 2, "bfloat16": 2, "float32": 4}  # bytes
 BUSY = 64  # threadgroups that keep a device busy
 DEPTH = 512  # shortest part of a split inner axis
+PHASES = 4096  # of wider gaps the processor takes care
 NARROW = 8  # filters of a group that are not worth a tile
 
 
@@ -56,6 +58,26 @@ class Conv:
         """Filters of a group."""
         return self.filters // self.groups
 
+    @property
+    def out_step(self) -> list[int]:
+        """From a result to the next one of its phase."""
+        return [gap // gcd(gap, stride) for gap, stride in zip(self.gap, self.stride)]
+
+    @property
+    def tap_step(self) -> list[int]:
+        """From a tap to the next one of its phase."""
+        return [gap // gcd(gap, step) for gap, step in zip(self.gap, self.step)]
+
+    @property
+    def most_windows(self) -> int:
+        """Of a phase."""
+        return self.images * prod(map(up, self.out, self.out_step))
+
+    @property
+    def most_columns(self) -> int:
+        """Of a phase."""
+        return prod(map(up, self.kernel, self.tap_step)) * self.channels // self.groups
+
     def fits(self) -> bool:
         """Whether the kernels' 32-bit counters hold every number, and places of taps too."""
         reach = [
@@ -65,27 +87,36 @@ class Conv:
             )
         ]
         counts = (self.windows, self.columns, self.channels, self.filters, prod(self.size))
-        return (
-            max(*reach, *counts, self.filters * self.columns, self.size[2] * self.channels) < LIMIT
-        )
+        largest = max(*reach, *counts, self.filters * self.columns, self.size[2] * self.channels)
+        phases = max(prod(self.out_step), prod(self.tap_step))
+        return largest < LIMIT and phases <= PHASES
 
     def split(self, inner: int, groups: int) -> "Conv":
         """With the inner axis in as many parts as keep the device busy."""
         parts = max(1, min(BUSY // max(1, groups), inner // DEPTH))
         return replace(self, parts=parts, depth=up(up(inner, parts), 32) * 32)
 
-    def packed(self) -> Bytes:
+    def packed(self, phases: int = 1) -> Bytes:
         """The struct's bytes."""
         triples = (*self.size, *self.out, *self.kernel)
         signed = (*self.stride, *self.low, *self.step, *self.gap)
+        moves = []  # pixels from one result, or tap, to the next one of its phase
+        for each, steps in ((self.stride, self.out_step), (self.step, self.tap_step)):
+            moves += [a * b // gap for a, b, gap in zip(each, steps, self.gap)]
         counts = (self.channels, self.filters, self.channels // self.groups, self.o, self.groups)
-        rest = (self.windows, self.columns, self.tiles, self.parts, self.depth, 0)
-        return Bytes(struct.pack("<9I12i11I", *triples, *signed, *counts, *rest))
+        counts += (phases, self.images, self.windows, self.columns)
+        rest = (self.tiles, self.parts, self.depth)
+        return Bytes(
+            struct.pack(
+                "<9I12i6I6i12I", *triples, *signed, *self.out_step, *self.tap_step, *moves,
+                *counts, *rest,
+            )
+        )  # fmt: skip
 
-    def constants(self, whole: bool = False) -> dict:
+    def constants(self) -> dict:
         """Function constants."""
         runs = self.channels // self.groups % (16 // FLOATS[self.dtype]) == 0
-        return {0: max(self.gap) > 1, 1: self.flip, 2: self.parts > 1, 3: whole, 4: runs}
+        return {0: self.flip, 1: self.parts > 1, 2: runs}
 
 
 def _described(x: Operand, out_shape, weights_shape, params) -> Conv:
@@ -124,32 +155,33 @@ def _arranged(w: Operand) -> tuple[list[Dispatch], In | Scratch] | None:
         [In(1), memory, Bytes(packed)],
         (w.size, 1, 1),
         (256, 1, 1),
-        constants=dict.fromkeys(range(5), False),
+        constants=dict.fromkeys(range(3), False),
     )
     return [copy], memory
 
 
-def _tiled(conv: Conv, name: str, second, rows: int, columns: int, inner: int, split: bool):
-    """Tiles of a result of `rows` x `columns` a group, and the sum of parts."""
+def _tiled(conv: Conv, name: str, second, tiled, result, phases: int, split: bool):
+    """Tiles of (rows, columns, inner axis) of a phase and group, and the sum of parts, where
+    `result` is what a group has of rows and columns."""
+    rows, columns, inner = tiled
     side = 64 if rows >= 64 and columns >= 64 else 32
     tiles = up(rows, side) * up(columns, side)
     conv = replace(conv, tiles=up(rows, side), depth=inner)
     if split:
-        conv = conv.split(inner, tiles * conv.groups)
-    filters = conv.o
-    sums = Scratch(0, 4 * conv.parts * conv.groups * rows * columns) if conv.parts > 1 else Out(0)
+        conv = conv.split(inner, tiles * conv.groups * phases)
+    sums = Scratch(0, 4 * conv.parts * conv.groups * prod(result)) if conv.parts > 1 else Out(0)
     first = Dispatch(
         "conv",
         f"{name}{side}_{conv.dtype}",
-        [In(0), second, Out(0), sums, conv.packed()],
-        (tiles, *spread(conv.groups * conv.parts)),
+        [In(0), second, Out(0), sums, conv.packed(phases)],
+        (tiles, *spread(phases * conv.groups * conv.parts)),
         (128, 1, 1),
         groups=True,
-        constants=conv.constants(not (filters % side or inner % 32)),
+        constants=conv.constants(),
     )
     if conv.parts == 1:
         return [first]
-    return [first, _added(conv, rows, columns, conv.groups, sums)]
+    return [first, _added(conv, *result, conv.groups, sums)]
 
 
 def _added(conv: Conv, rows: int, columns: int, items: int, sums: Scratch) -> Dispatch:
@@ -173,11 +205,12 @@ def conv(row, ins, outs, params):
     if not described.fits() or arranged is None:
         return None
     before, weights = arranged
-    windows, o, columns = described.windows, described.o, described.columns
-    if described.groups == 1 or o > NARROW:
+    o, alone = described.o, described.groups == 1
+    if alone or o > NARROW:
+        tiled = (described.most_windows, o, described.most_columns)
+        phases, result = prod(described.out_step), (described.windows, o)
         # The parts of one group alone lie as the result does.
-        alone = described.groups == 1
-        return before + _tiled(described, "conv_tiles", weights, windows, o, columns, alone)
+        return before + _tiled(described, "conv_tiles", weights, tiled, result, phases, alone)
     if out.size >= LIMIT:
         return None
     step = Dispatch(
@@ -201,9 +234,11 @@ def conv_weight_gradient(row, ins, outs, params):
     described = _described(x, ct.shape, out.shape, params)
     if not described.fits():
         return None
-    windows, columns = described.windows, described.columns
-    if described.groups == 1 or described.o > NARROW:
-        return _tiled(described, "conv_gradient_tiles", In(1), described.o, columns, windows, True)
+    o, windows, columns = described.o, described.most_windows, described.columns
+    if described.groups == 1 or o > NARROW:
+        tiled = (o, described.most_columns, windows)
+        phases, result = prod(described.tap_step), (o, columns)
+        return _tiled(described, "conv_gradient_tiles", In(1), tiled, result, phases, True)
     tiles = up(described.filters, 32)
     described = replace(described, tiles=tiles).split(windows, tiles * columns)
     sums = Scratch(0, 4 * described.parts * out.size) if described.parts > 1 else Out(0)
