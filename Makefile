@@ -14,10 +14,11 @@ PY := $(VENV)/bin/python
 endif
 # One stamp a set of extras that was installed; it lives in the environment that it speaks of.
 STAMPS := $(shell dirname $(PY))/../.mlxc
-C_SOURCES = $(wildcard shaders/*.metal shaders/*.h objc/*.m objc/*.h)
+C_SOURCES = $(wildcard shaders/*.metal shaders/*.h objc/*.[chm] tests/softmetal/*.[chm] \
+  tests/softmetal/*.cc tests/softmetal/*/*.h tests/softmetal/include/*/*.h)
 
 .PHONY: build debug test check format fuzz asan ubsan tsan soak test-arm64 accuracy \
-	bench demo examples docs wheel clean
+	metal-packages test-metal test-cuda check-mac bench demo examples docs wheel clean
 
 build: $(STAMPS)/dev,test
 	$(PY) setup.py -q build_ext --inplace
@@ -60,6 +61,27 @@ soak: build
 # Kernels for 64-bit ARM under an emulator: gcc-aarch64-linux-gnu and qemu-user-static are needed.
 test-arm64: $(STAMPS)/dev,test
 	$(PY) -m tests.arm64
+
+# The GPU without a Mac (docs/metal.md): the shim and the shaders, unmodified, on a Metal in software.
+METAL_PACKAGES = clang-19 gobjc libobjc-12-dev libblocksruntime-dev g++
+SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
+SOFTWARE_METAL = $$($(PY) tests/softmetal/build.py)
+metal-packages:
+	dpkg -s $(METAL_PACKAGES) >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && \
+	  $(SUDO) apt-get install -y -qq --no-install-recommends $(METAL_PACKAGES); }
+
+# make test-metal ONLY="test_table"
+test-metal: build metal-packages
+	MLXC_METAL_LIBRARY=$(SOFTWARE_METAL) $(PY) tests/metal/run.py $(if $(ONLY),--only "$(ONLY)")
+
+# The same shaders on an NVIDIA GPU: tests, compute-sanitizer, speeds.
+test-cuda: metal-packages
+	$(PY) tests/softmetal/build.py
+	$(PY) tests/softmetal/cuda_run.py
+
+# On a Mac: the tests on its GPU, and what only it can show, as one report.
+check-mac: build
+	$(PY) tests/metal/mac.py
 
 accuracy: build
 	PYTHONPATH=. $(PY) docs/accuracy.py

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 MODULES = (
+    "mlxc",
     "mlxc.core",
     "mlxc.core.debug",
     "mlxc.core.fast",

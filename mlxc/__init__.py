@@ -5,6 +5,7 @@ whole.
 """
 
 from . import _backends, core, transforms
+from ._standin import as_mlx
 from ._version import __version__
 
-__all__ = ["__version__", "core", "transforms"]
+__all__ = ["__version__", "as_mlx", "core", "transforms"]

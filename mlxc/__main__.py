@@ -1,8 +1,14 @@
 """``python -m mlxc``: what this installation is and runs on. The first thing to put into a report
-of a fault."""
+of a fault.
+
+``python -m mlxc program.py ...`` and ``python -m mlxc -m module ...`` run a program for which
+``mlx`` is mlxc.
+"""
 
 import os
 import platform
+import runpy
+import sys
 
 import numpy
 
@@ -10,6 +16,7 @@ import mlxc.core as mx
 
 from ._backends.cpu import kernels
 from ._memory import buffer as memory
+from ._standin import as_mlx
 from ._threads import pool
 from ._version import __version__
 
@@ -54,7 +61,27 @@ def facts():
     yield "cache", f"{size(memory.get_cache_memory())} of at most {size(cache_limit)}"
 
 
+def run(arguments):
+    """Run a program as Python would, with ``mlx`` standing for mlxc."""
+    as_mlx()
+    if arguments[0] == "-m":
+        if len(arguments) == 1:
+            sys.exit("python -m mlxc -m: the name of a module is missing")
+        sys.path[0] = os.getcwd()
+        sys.argv = arguments[1:]
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    elif arguments[0].startswith("-"):
+        sys.exit("usage: python -m mlxc [program.py ... | -m module ...]")
+    else:
+        sys.path[0] = os.path.dirname(os.path.abspath(arguments[0]))
+        sys.argv = arguments
+        runpy.run_path(arguments[0], run_name="__main__")
+
+
 def main():
+    if len(sys.argv) > 1:
+        run(sys.argv[1:])
+        return
     for what, value in facts():
         print(f"{what:<15}{value}")
 

@@ -1,10 +1,11 @@
 /* mlxc_metal.h on Metal.
  *
  * Rules: manual retain and release; whatever leaves a function leaves its autorelease pool
- * retained. The source compiles with Apple's clang, and with clang and gobjc on Linux, where the
- * tests run it on a Metal in software: no literals of collections, no dot syntax, no fast
- * enumeration, blocks only where the compiler has them. Opaque handles are Objective-C objects,
- * each comment says which.
+ * retained. The source compiles with Apple's clang (-fno-objc-arc -fblocks: setup.py), and with
+ * clang and gobjc on Linux, where the tests run it on a Metal in software: no ARC there, no
+ * literals of collections, no dot syntax, no fast enumeration, blocks only where the compiler has
+ * them. What raises in Foundation, such as a path that is no UTF-8, is refused before it gets
+ * there. Opaque handles are Objective-C objects, each comment says which.
  */
 #if defined(__has_feature)
 #if __has_feature(objc_arc)
@@ -34,6 +35,14 @@ static void *fail(char *error, const char *what, NSError *reason) {
     if (error)
         snprintf(error, MLXC_METAL_ERROR, "%s%s%s", what, text ? ": " : "", text ? text : "");
     return NULL;
+}
+
+/* Of a path that is UTF-8; else nil, with the error. */
+static NSURL *url_of(const char *path, char *error) {
+    NSString *text = [NSString stringWithUTF8String:path];
+    if (text)
+        return [NSURL fileURLWithPath:text];
+    return fail(error, "[metal] the path is no UTF-8", nil);
 }
 
 /* Devices */
@@ -102,8 +111,9 @@ uint64_t mlxc_metal_allocated(mlxc_metal_handle device) {
 mlxc_metal_handle mlxc_metal_buffer(mlxc_metal_handle device, size_t nbytes, char *error) {
     id<MTLBuffer> buffer = nil;
     BEGIN_POOL
-    buffer = [(id<MTLDevice>)device newBufferWithLength:nbytes
-                                                options:MTLResourceStorageModeShared];
+    if (nbytes && nbytes <= [(id<MTLDevice>)device maxBufferLength])
+        buffer = [(id<MTLDevice>)device newBufferWithLength:nbytes
+                                                    options:MTLResourceStorageModeShared];
     END_POOL
     if (!buffer)
         fail(error, "[metal] the device gives no buffer of that size", nil);
@@ -163,6 +173,8 @@ static id<MTLFunction> new_function(id<MTLLibrary> library, const char *name,
     id<MTLFunction> function = nil;
     NSError *reason = nil;
     NSString *text = [NSString stringWithUTF8String:name];
+    if (!text)
+        return fail(error, "[metal] the kernel's name is no UTF-8", nil);
     if (count > 0) {
         MTLFunctionConstantValues *values = [[MTLFunctionConstantValues alloc] init];
         int i;
@@ -230,7 +242,7 @@ mlxc_metal_handle mlxc_metal_archive(mlxc_metal_handle device, const char *path,
     NSError *reason = nil;
     MTLBinaryArchiveDescriptor *what = [[[MTLBinaryArchiveDescriptor alloc] init] autorelease];
     if (path && access(path, R_OK) == 0) {
-        [what setUrl:[NSURL fileURLWithPath:[NSString stringWithUTF8String:path]]];
+        [what setUrl:url_of(path, NULL)];
         archive = [(id<MTLDevice>)device newBinaryArchiveWithDescriptor:what error:&reason];
     }
     if (!archive) { /* no such file, or one of another system: begun anew */
@@ -245,7 +257,7 @@ mlxc_metal_handle mlxc_metal_archive(mlxc_metal_handle device, const char *path,
 
 int mlxc_metal_archive_save(mlxc_metal_handle archive, const char *path, char *error) {
     char temporary[4096];
-    BOOL saved;
+    BOOL saved = NO;
     int length = snprintf(temporary, sizeof temporary, "%s.%d", path, (int)getpid());
     if (length < 0 || (size_t)length >= sizeof temporary) {
         fail(error, "[metal] the path of the archive is too long", nil);
@@ -253,12 +265,14 @@ int mlxc_metal_archive_save(mlxc_metal_handle archive, const char *path, char *e
     }
     BEGIN_POOL
     NSError *reason = nil;
-    NSURL *url = [NSURL fileURLWithPath:[NSString stringWithUTF8String:temporary]];
-    pthread_mutex_lock(&archive_lock);
-    saved = [(id<MTLBinaryArchive>)archive serializeToURL:url error:&reason];
-    pthread_mutex_unlock(&archive_lock);
-    if (!saved)
-        fail(error, "[metal] the archive of pipelines cannot be written", reason);
+    NSURL *url = url_of(temporary, error);
+    if (url) {
+        pthread_mutex_lock(&archive_lock);
+        saved = [(id<MTLBinaryArchive>)archive serializeToURL:url error:&reason];
+        pthread_mutex_unlock(&archive_lock);
+        if (!saved)
+            fail(error, "[metal] the archive of pipelines cannot be written", reason);
+    }
     END_POOL
     if (!saved)
         return 1;
@@ -338,7 +352,9 @@ void mlxc_metal_dispatch_groups(mlxc_metal_handle encoder, const size_t groups[3
 }
 
 void mlxc_metal_end(mlxc_metal_handle encoder) {
+    BEGIN_POOL
     [(id<MTLComputeCommandEncoder>)encoder endEncoding];
+    END_POOL
 }
 
 #if !__BLOCKS__
@@ -346,6 +362,7 @@ typedef struct {
     id<MTLCommandBuffer> commands; /* retained */
     void (*done)(void *);
     void *argument;
+    void *memory; /* to free */
 } awaited;
 
 /* A compiler without blocks cannot hand Metal a handler: a thread waits instead. */
@@ -354,7 +371,7 @@ static void *await(void *given) {
     [wait->commands waitUntilCompleted];
     wait->done(wait->argument);
     [wait->commands release];
-    free(wait);
+    free(wait->memory);
     return NULL;
 }
 #endif
@@ -368,13 +385,15 @@ static void when_completed(id<MTLCommandBuffer> commands, void (*done)(void *), 
 #else
     pthread_t thread;
     awaited *wait = malloc(sizeof *wait);
-    wait->commands = [commands retain];
-    wait->done = done;
-    wait->argument = argument;
-    if (pthread_create(&thread, NULL, await, wait) == 0)
-        pthread_detach(thread);
-    else
-        await(wait);
+    awaited here = {[commands retain], done, argument, wait};
+    if (wait) {
+        *wait = here;
+        if (pthread_create(&thread, NULL, await, wait) == 0) {
+            pthread_detach(thread);
+            return;
+        }
+    }
+    await(&here); /* no thread to be had: it is waited for now */
 #endif
 }
 
@@ -420,15 +439,16 @@ int mlxc_metal_capture_start(mlxc_metal_handle device, const char *path, char *e
     BEGIN_POOL
     NSError *reason = nil;
     MTLCaptureManager *manager = [MTLCaptureManager sharedCaptureManager];
-    if ([manager supportsDestination:MTLCaptureDestinationGPUTraceDocument]) {
+    NSURL *url = url_of(path, error);
+    if (url && [manager supportsDestination:MTLCaptureDestinationGPUTraceDocument]) {
         MTLCaptureDescriptor *what = [[[MTLCaptureDescriptor alloc] init] autorelease];
         [what setCaptureObject:(id)device];
         [what setDestination:MTLCaptureDestinationGPUTraceDocument];
-        [what setOutputURL:[NSURL fileURLWithPath:[NSString stringWithUTF8String:path]]];
+        [what setOutputURL:url];
         started = [manager startCaptureWithDescriptor:what error:&reason];
         if (!started)
             fail(error, "[start_capture] Metal does not record", reason);
-    } else {
+    } else if (url) {
         fail(error, "[start_capture] recording needs MTL_CAPTURE_ENABLED=1 in the environment",
              nil);
     }

@@ -4,7 +4,8 @@
 // Rules: out (m x n) = alpha a (m x k) b (k x n) + beta c; every matrix has strides, in elements,
 // so that transposed and broadcast operands are read as they lie; sums are float32, integers wrap.
 // The items of a batch are found by strides, by index arrays (gather_mm), or are segments of the
-// inner axis. Indices are clamped to what there is: nothing is read out of bounds.
+// inner axis. Indices are clamped to what there is, so nothing is read out of bounds, after
+// matmul_check has reported those that it should not be asked for.
 #include "tiles.h"
 
 constant bool ADDEND [[function_constant(0)]]; // there is a c
@@ -42,27 +43,51 @@ struct Item {
     uint from, to;
 };
 
-inline Item find_item(constant Matmul &p, device const long *left, device const long *right,
-                      uint number) {
-    long a = 0, b = 0, c = 0;
-    uint rest = number;
+// By the strides of the batch: of the matrices, or of the index arrays that name them.
+inline Item find_place(constant Matmul &p, uint number) {
+    Item item = {0, 0, 0, 0, p.k};
     for (uint axis = p.rank; axis-- > 0;) {
-        long place = rest % p.shape[axis];
-        rest /= p.shape[axis];
-        a += place * p.a_batch[axis];
-        b += place * p.b_batch[axis];
-        c += place * p.c_batch[axis];
-    }
-    Item item = {a, b, c, 0, p.k};
-    if (ITEMS == GATHERED) {
-        item.a = clamp(left[a], 0l, long(p.a_count) - 1) * p.a_item;
-        item.b = clamp(right[b], 0l, long(p.b_count) - 1) * p.b_item;
-    } else if (ITEMS == SEGMENTS) {
-        item.a = item.b = 0;
-        item.from = uint(clamp(left[a], 0l, long(p.k)));
-        item.to = uint(clamp(left[a + p.a_item], 0l, long(p.k)));
+        long place = number % p.shape[axis];
+        number /= p.shape[axis];
+        item.a += place * p.a_batch[axis];
+        item.b += place * p.b_batch[axis];
+        item.c += place * p.c_batch[axis];
     }
     return item;
+}
+
+inline Item find_item(constant Matmul &p, device const long *left, device const long *right,
+                      uint number) {
+    Item item = find_place(p, number);
+    if (ITEMS == GATHERED) {
+        item.a = clamp(left[item.a], 0l, long(p.a_count) - 1) * p.a_item;
+        item.b = clamp(right[item.b], 0l, long(p.b_count) - 1) * p.b_item;
+    } else if (ITEMS == SEGMENTS) {
+        item.from = uint(clamp(left[item.a], 0l, long(p.k)));
+        item.to = uint(clamp(left[item.a + p.a_item], 0l, long(p.k)));
+        item.a = item.b = 0;
+    }
+    return item;
+}
+
+// Reports an index that names no matrix, or a segment beyond the inner axis; a thread an item.
+[[kernel]] void matmul_check(device const long *left [[buffer(0)]],
+                             device const long *right [[buffer(1)]],
+                             constant Matmul &p [[buffer(2)]], constant uint &row [[buffer(3)]],
+                             device atomic_uint *faults [[buffer(4)]],
+                             uint number [[thread_position_in_grid]]) {
+    Item item = find_place(p, number);
+    if (ITEMS == SEGMENTS) {
+        long from = left[item.a], to = left[item.a + p.a_item];
+        if (from < to && (from < 0 || to > long(p.k)))
+            report_fault(faults, row, 0, false, from < 0 ? from : to, p.k);
+        return;
+    }
+    long a = left[item.a], b = right[item.b];
+    if (a < 0 || a >= long(p.a_count))
+        report_fault(faults, row, 0, false, a, p.a_count);
+    if (b < 0 || b >= long(p.b_count))
+        report_fault(faults, row, 0, false, b, p.b_count);
 }
 
 template <typename T>

@@ -2,7 +2,7 @@
 //
 // Rules: all arrays are row-major; a thread handles eight codes at a time, which lie in one group;
 // sums are float32, and tiles of unpacked numbers are float32 too. Numbers of gathered items are
-// clamped to the matrices that there are.
+// clamped to the matrices that there are, after packed_check has reported those that are not.
 #include "quantized.h"
 #include "tiles.h"
 
@@ -32,6 +32,18 @@ inline Packed find_packed(constant Quantized &p, device const uint *lhs, device 
     ulong w = GATHERED ? min(rhs[number], p.w_count - 1) : number;
     Packed packed = {x * p.x_item, w * p.w_item, w * p.scale_item};
     return packed;
+}
+
+// Reports an index that names no item; a thread an item.
+[[kernel]] void packed_check(device const uint *lhs [[buffer(0)]],
+                             device const uint *rhs [[buffer(1)]],
+                             constant Quantized &p [[buffer(2)]], constant uint &row [[buffer(3)]],
+                             device atomic_uint *faults [[buffer(4)]],
+                             uint number [[thread_position_in_grid]]) {
+    if (lhs[number] >= p.x_count)
+        report_fault(faults, row, 0, true, long(lhs[number]), p.x_count);
+    if (rhs[number] >= p.w_count)
+        report_fault(faults, row, 0, true, long(rhs[number]), p.w_count);
 }
 
 constant constexpr uint SPREAD = 32768; // threadgroups along y; more stand along z

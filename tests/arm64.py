@@ -28,6 +28,7 @@ TESTS = (
     *("tests/test_mathematics.py", "tests/test_matmul.py", "tests/test_reduce.py"),
     *("tests/test_scan.py", "tests/test_sort.py", "tests/test_quantized.py", "tests/test_table.py"),
     *("tests/test_conv.py", "tests/test_attention.py", "tests/test_random.py"),
+    *("tests/test_fft.py", "tests/test_pool.py", "tests/test_recurrent.py"),
 )
 
 

@@ -80,12 +80,14 @@ def test_the_tables_of_rules_are_what_the_code_does(lines):
 def test_reductions_of_a_million_floats_are_off_by_few_last_places(title):
     x = accuracy.data()[title].astype(np.float32)
     wide = x.astype(np.float64).tolist()
-    for name, (ours, exact, _) in accuracy.REDUCTIONS.items():
+    for name, (ours, exact, numpys) in accuracy.REDUCTIONS.items():
         if name == "logsumexp" and "1000" in title:
             continue
         truth = exact(wide)
-        error = abs(ours(mx.array(x)).item() - truth) / accuracy.places(abs(truth), "float32")
-        assert error <= 7, name  # what is left of a sum of normal numbers is a thousandth of them
+        place = accuracy.places(abs(truth), "float32")
+        error = abs(ours(mx.array(x)).item() - truth) / place
+        # What is left of a sum of normal numbers is a thousandth of them.
+        assert error <= max(20, abs(numpys(x) - truth) / place), name
 
 
 THREADED = {

@@ -7,6 +7,7 @@ through DLPack: kernels see the very bytes.
 
 import ctypes
 import mmap
+import os
 import subprocess
 import sys
 
@@ -97,7 +98,7 @@ RUNS["run_convolutions"] = run_convolutions
 def in_child(code):
     return subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", code],
-        env={"PYTHONPATH": ":".join(sys.path), "PATH": ""},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
     )

@@ -1,11 +1,14 @@
-"""A small fixed part of what the fuzzer does: see fuzz.py."""
+"""A small fixed part of what the fuzzer does, and what it found, minimised: see fuzz.py."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import mlxc.core as mx
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,3 +25,41 @@ def test_hostile_calls_give_results_or_clear_errors():
         timeout=600,
     )
     assert answer.returncode == 0, answer.stdout[-5000:] + answer.stderr[-2000:]
+
+
+@pytest.mark.parametrize("size", [2**31, 2**32, 2**40])
+def test_a_product_or_sum_without_its_empty_axis_may_be_too_large(size):
+    x = mx.zeros((size, 0))
+    with pytest.raises(ValueError, match=r"\[matmul\] shape .* is larger than memory can be"):
+        x @ x.T
+    with pytest.raises(ValueError, match=r"\[sum\] shape .* is larger than memory can be"):
+        mx.sum(mx.zeros((size, size, 0)), axis=-1)
+
+
+@pytest.mark.parametrize("matrix", [[[0.0, 0.0], [1.0, 1.0]], [[1.0, 0.0], [np.inf, 2.0]]])
+def test_a_triangular_matrix_that_cannot_be_solved_with_is_named(matrix):
+    a = mx.array(matrix)
+    for solve in (mx.linalg.cholesky_inv, mx.linalg.tri_inv):
+        with pytest.raises(np.linalg.LinAlgError, match=r"^\[solve_triangular\]"):
+            mx.eval(solve(a, stream=mx.cpu))
+
+
+def test_a_mirrored_margin_of_any_width_is_refused_or_made():
+    with pytest.raises(ValueError, match=r"^\[pad\] widths"):
+        mx.pad(mx.zeros((3,)), 2**100, mode="reflect")
+
+
+def test_a_range_from_what_is_no_number_is_refused():
+    with pytest.raises(TypeError, match=r"^\[arange\]"):
+        mx.arange(np.array([object()]))
+
+
+@pytest.mark.parametrize("names", [np.array(1), 5, "xy", None])
+def test_names_of_a_kernels_parameters_are_a_list(names):
+    with pytest.raises(TypeError, match=r"^\[metal_kernel\]"):
+        mx.fast.metal_kernel("f", names, ["y"], "y[0] = 1;")
+
+
+def test_options_of_a_kernel_are_a_dictionary():
+    with pytest.raises(ValueError, match=r"^\[metal_kernel\] compile_options inf"):
+        mx.fast.metal_kernel("f", ["x"], ["y"], "", compile_options=np.inf)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mlxc.core as mx
+from mlxc._threads.pool import set_num_threads
 
 NUMBERS = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32")
 WIDE = {"bool_": "int32", "int8": "int32", "int16": "int32", "uint8": "uint32", "uint16": "uint32"}
@@ -103,6 +104,49 @@ def test_a_nan_anywhere_wins_max_and_min(name, n):
         assert np.isnan(getattr(mx, name)(mx.array(x)).item())
         columns = mx.array(np.stack([x, np.ones_like(x)], 1))
         assert np.isnan(np.array(getattr(mx, name)(columns, 0))).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 7, 15, 16, 17, 31, 33, 127, 129, 255, 257, 300])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_extrema_of_rows_are_found_at_every_place(dtype, n):
+    x = np.zeros((2 * n, n), dtype)
+    x[np.arange(n), np.arange(n)] = 2.0
+    x[n + np.arange(n), np.arange(n)] = np.nan
+    expected = [2.0] * n + [np.nan] * n
+    given = mx.array(x, dtype=getattr(mx, dtype))
+    np.testing.assert_array_equal(mx.max(given, axis=1), expected)
+    np.testing.assert_array_equal(mx.min(-given, axis=1), np.negative(expected))
+
+
+@pytest.mark.parametrize("shape", [(9, 3000), (1, 5), (7, 1), (1003, 70), (3000, 9), (30000, 3)])
+@pytest.mark.parametrize("dtype", ["float32", "int32", "complex64", "bool", "float16"])
+def test_columns_are_reduced_where_they_stand(dtype, shape):
+    x = np.random.default_rng(5).integers(-1, 2, (2, *shape)).astype(dtype)
+    names = ("all", "any") if dtype == "bool" else ("sum", "max", "prod", "min")
+    for cut in ((), (slice(None), slice(None, None, 2)), (..., slice(1, None))):
+        for name in names[:3:2] if dtype == "complex64" else names:
+            found = np.array(getattr(mx, name)(mx.array(x)[cut], axis=1))
+            expected = getattr(np, name)(x[cut], axis=1)
+            np.testing.assert_array_equal(found, expected.astype(found.dtype))
+
+
+def test_reductions_do_not_depend_on_the_number_of_threads():
+    rng = np.random.default_rng(6)
+    shapes = ((70, 3000), (1003, 700), (200000, 3), (5, 300000))
+    xs = [mx.array(rng.standard_normal(shape).astype(np.float32)) for shape in shapes]
+
+    def everything():
+        return [np.array(f(x, axis=a)) for x in xs for a in (0, 1, None) for f in (mx.sum, mx.max)]
+
+    before = set_num_threads(1)
+    try:
+        alone = everything()
+        for threads in (2, 7):
+            set_num_threads(threads)
+            for one, other in zip(alone, everything(), strict=True):
+                np.testing.assert_array_equal(one, other)
+    finally:
+        set_num_threads(before)
 
 
 def test_complex_numbers_are_ordered_by_real_then_imaginary_part():

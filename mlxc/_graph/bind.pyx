@@ -306,6 +306,7 @@ cdef Node bind_reduction(int op, Node x, tuple axes, bint keepdims):
         elif keepdims:
             shape[ndim] = 1
             ndim += 1
+    check_size(op, ndim, shape)  # without an axis of size 0 a shape may be too large
     node = new_node(result_dtype[op][dtype], ndim)
     node.size = 1
     for axis in range(ndim):

@@ -325,7 +325,7 @@ cdef Plan find_plan(Pointers* window, list params):
             donatable.add(k)
     plan = make_plan(nodes, stored, donatable, BACKEND)
     plan.words = words
-    plan.params = params
+    plan.params = list(params)
     plan.hashed = hashed
     if PLAN_COUNT >= MAX_PLANS:
         memset(RECENT, 0, sizeof(RECENT))
@@ -515,7 +515,9 @@ cdef int grow(Node call, PyObject** window) except -1:
     return 0
 
 
-cdef Walk WALK               # kept between evaluations, so that small ones allocate nothing
+# Kept between evaluations, so that small ones allocate nothing.
+cdef Walk WALK
+cdef list PARAMS = []        # parameters of the nodes in its window
 cdef bint WALKING = False
 
 
@@ -580,8 +582,9 @@ cdef int walk_along(list roots, Walk* walk, Lesson lesson) except -1:
 
 
 cdef int run_window(Walk* walk, Py_ssize_t low, Py_ssize_t high, Lesson lesson) except -1:
-    cdef list params = []
+    cdef list params = PARAMS if walk is &WALK else []
     cdef Plan plan
+    params.clear()
     walk.window.count = 0
     survey(&walk.order, low, high, &walk.window, params)
     plan = find_plan(&walk.window, params)
@@ -659,10 +662,19 @@ cdef int refuse_abstract() except -1:
     )
 
 
+cdef list ALONE = [None]     # the roots of an evaluation of one node, so that none is allocated
+
+
 cdef int evaluate_one(Node root) except -1:
     if root.flags & EVALUATED:
         return 0
-    return evaluate([root])
+    if ALONE[0] is not None:     # in use, by another thread or further out
+        return evaluate([root])
+    ALONE[0] = root
+    try:
+        return evaluate(ALONE)
+    finally:
+        ALONE[0] = None
 
 
 def plan_cache_info():

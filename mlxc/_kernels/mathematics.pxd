@@ -212,19 +212,17 @@ cdef inline f32 expm1_reduced_f32(f32 r) noexcept nogil:
     return q * (r * r) + r
 
 cdef inline f32 exp_f32(f32 x) noexcept nogil:
-    cdef f32 t, n, r, p
-    cdef i32 k, half
-    cdef f32 c = <f32>89.0 if x > <f32>89.0 else x
-    c = <f32>-104.0 if c < <f32>-104.0 else c
-    t = c * <f32>1.44269504 + round_shift_f32()
-    n = t - round_shift_f32()
-    r = (c - n * <f32>0.693359375) - n * <f32>-2.12194440e-4
-    p = expm1_reduced_f32(r) + <f32>1.0
-    # Two factors, since 2**k alone overflows at the top and is denormal at the bottom.
-    k = bits_of_f32(t) - ROUND_BITS_F32
-    half = k >> 1
-    p = p * f32_of_bits((half + 127) << 23)
-    return p * f32_of_bits((k - half + 127) << 23)
+    # 254 more than the exponent: its two halves, which are added to 127 each, are factors as they
+    # are. One factor would overflow at the top and be denormal at the bottom.
+    cdef f32 shift = round_shift_f32() + <f32>254.0
+    cdef f32 t = x * <f32>1.44269504 + shift
+    cdef f32 n = t - shift
+    cdef f32 r = (x - n * <f32>0.693359375) - n * <f32>-2.12194440e-4
+    cdef f32 p = expm1_reduced_f32(r) + <f32>1.0
+    cdef i32 bits = bits_of_f32(t), half = bits >> 1
+    p = p * f32_of_bits(half << 23) * f32_of_bits((bits - half) << 23)
+    p = <f32>0.0 if x < <f32>-104.0 else p
+    return <f32>INFINITY if x > <f32>89.0 else p
 
 cdef inline f32 expm1_f32(f32 x) noexcept nogil:
     cdef f32 t, n, r, p, s

@@ -123,6 +123,76 @@ cdef {D} {key}_long(const {T}* a, Py_ssize_t n) noexcept nogil:
     return {tree_total}
 """
 
+# Real maxima and minima: whole vectors, the last of which may overlap the one before. C, since gcc
+# keeps selects of few numbers as branches: the loops that join lanes would cost more than the row.
+EXTERN = '\n\ncdef extern from *:\n    """{inline}    """\n{declared}'
+VECTORS = """
+    typedef {C} {V} __attribute__((vector_size({bytes}), aligned({size}), may_alias));
+    typedef {integer} {V}_bits __attribute__((vector_size({bytes})));
+"""
+
+BEST = """
+    static inline {V} {key}_best_{n}({V} x, {V} y) {{
+        {V}_bits take = ({V}_bits)(x {sign} y) | ({V}_bits)(x != x);
+        return ({V})((take & ({V}_bits)x) | (~take & ({V}_bits)y));
+    }}
+    static inline {C} {key}_fold_{n}({V} x) {{
+{fold}
+    }}
+"""
+
+DECLARED = """\
+    {V} {key}_best_{n}({V} x, {V} y) noexcept nogil
+    {C} {key}_fold_{n}({V} x) noexcept nogil
+"""
+
+OVER = """
+
+cdef inline {C} {key}_over_{n}(const {C}* a, Py_ssize_t size) noexcept nogil:
+    \"\"\"At least {n} values.\"\"\"
+    cdef {V}[8] best
+    cdef Py_ssize_t i = {n}, k
+    best[0] = (<const {V}*>a)[0]
+    if size >= 16 * {n}:
+        for k in range(1, 8):
+            best[k] = (<const {V}*>(a + k * {n}))[0]
+        i = 8 * {n}
+        while i + 8 * {n} <= size:
+            for k in range(8):
+                best[k] = {key}_best_{n}((<const {V}*>(a + i + k * {n}))[0], best[k])
+            i += 8 * {n}
+        for k in range(4):
+            best[k] = {key}_best_{n}(best[k], best[k + 4])
+        best[0] = {key}_best_{n}(
+            {key}_best_{n}(best[0], best[1]), {key}_best_{n}(best[2], best[3])
+        )
+    while i + {n} <= size:
+        best[0] = {key}_best_{n}((<const {V}*>(a + i))[0], best[0])
+        i += {n}
+    if i < size:
+        best[0] = {key}_best_{n}((<const {V}*>(a + size - {n}))[0], best[0])
+    return {key}_fold_{n}(best[0])
+"""
+
+ROWS_ORDER = """
+
+cdef void {key}_rows(const char* a, char* out, Py_ssize_t rows, Py_ssize_t n) noexcept nogil:
+    cdef const {T}* x = <const {T}*>a
+    cdef {T}* y = <{T}*>out
+    cdef Py_ssize_t r, i
+    if n >= {wide_lanes}:
+        for r in range(rows):
+            y[r] = {key}_over_{wide_lanes}(x + r * n, n)
+    elif n >= {few_lanes}:
+        for r in range(rows):
+            y[r] = {key}_over_{few_lanes}(x + r * n, n)
+    else:
+        for r in range(rows):
+            y[r] = {identity}
+            for i in range(n):
+                y[r] = {stepA}(y[r], x[r * n + i])
+"""
+
 ROWS = """
 
 cdef void {key}_{kind}(const char* a, char* out, Py_ssize_t rows, Py_ssize_t n) noexcept nogil:
@@ -183,47 +253,53 @@ cdef void sum_c64_rows(const char* a, char* out, Py_ssize_t rows, Py_ssize_t n) 
 # Columns: eight rows are joined before the accumulator is touched.
 COLS = """
 
-cdef void {key}_tall(const {T}* x, {D}* acc, Py_ssize_t rows, Py_ssize_t n) noexcept nogil:
+cdef void {key}_tall(
+    const {T}* x, {D}* acc, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step
+) noexcept nogil:
     cdef const {T}* y
     cdef Py_ssize_t r = 0, j
     while r + 8 <= rows:
-        y = x + r * n
+        y = x + r * step
         for j in range(n):
             acc[j] = {stepD}(acc[j], <{D}>{tree_rows})
         r += 8
     while r < rows:
-        y = x + r * n
+        y = x + r * step
         for j in range(n):
             acc[j] = {stepD}(acc[j], <{D}>y[j])
         r += 1
 
 
-cdef void {key}_cols(const char* a, char* acc, Py_ssize_t rows, Py_ssize_t n) noexcept nogil:
+cdef void {key}_cols(
+    const char* a, char* acc, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step
+) noexcept nogil:
     cdef const {T}* x = <const {T}*>a
     cdef {D}* y = <{D}*>acc
     cdef {D}[{wide}] buffer
     cdef Py_ssize_t j, k, many
-    if 0 < n <= {narrow} and rows >= 64:
+    if 0 < n <= {narrow} and rows >= 64 and step == n:
         many = {wide} // n
         for j in range(many * n):
             buffer[j] = {identity}
-        {key}_tall(x, buffer, rows // many, many * n)
+        {key}_tall(x, buffer, rows // many, many * n, many * n)
         for k in range(many):
             for j in range(n):
                 y[j] = {stepD}(y[j], buffer[k * n + j])
         x += rows // many * many * n
         rows %= many
-    {key}_tall(x, y, rows, n)
+    {key}_tall(x, y, rows, n, step)
 """
 
 COLS_COMPLEX_SUM = """
 
-cdef void sum_c64_cols(const char* a, char* acc, Py_ssize_t rows, Py_ssize_t n) noexcept nogil:
+cdef void sum_c64_cols(
+    const char* a, char* acc, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step
+) noexcept nogil:
     cdef const float* x = <const float*>a
     cdef float* y = <float*>acc
     cdef double[{wide}] buffer
     cdef Py_ssize_t r, start, j, k, size, many, width = 2 * n
-    if 0 < width <= {narrow} and rows >= 64:
+    if 0 < width <= {narrow} and rows >= 64 and step == n:
         many = {wide} // width
         size = many * width
         for j in range(size):
@@ -243,7 +319,7 @@ cdef void sum_c64_cols(const char* a, char* acc, Py_ssize_t rows, Py_ssize_t n) 
             buffer[j] = y[start + j]
         for r in range(rows):
             for j in range(size):
-                buffer[j] += x[r * width + start + j]
+                buffer[j] += x[2 * r * step + start + j]
         for j in range(size):
             y[start + j] = <float>buffer[j]
 """
@@ -271,7 +347,9 @@ cdef void prod_c64_rows(const char* a, char* out, Py_ssize_t rows, Py_ssize_t n)
         y[r].im = <float>total.im
 
 
-cdef void prod_c64_cols(const char* a, char* acc, Py_ssize_t rows, Py_ssize_t n) noexcept nogil:
+cdef void prod_c64_cols(
+    const char* a, char* acc, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step
+) noexcept nogil:
     cdef const c64* x = <const c64*>a
     cdef c64* y = <c64*>acc
     cdef c128 total
@@ -280,7 +358,7 @@ cdef void prod_c64_cols(const char* a, char* acc, Py_ssize_t rows, Py_ssize_t n)
         total.re = y[j].re
         total.im = y[j].im
         for r in range(rows):
-            total = times(total, x[r * n + j])
+            total = times(total, x[r * step + j])
         y[j].re = <float>total.re
         y[j].im = <float>total.im
 """
@@ -306,13 +384,15 @@ cdef void {op}_c64_rows(const char* a, char* out, Py_ssize_t rows, Py_ssize_t n)
         (<c64*>out)[r] = best
 
 
-cdef void {op}_c64_cols(const char* a, char* acc, Py_ssize_t rows, Py_ssize_t n) noexcept nogil:
+cdef void {op}_c64_cols(
+    const char* a, char* acc, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step
+) noexcept nogil:
     cdef const c64* x = <const c64*>a
     cdef c64* y = <c64*>acc
     cdef Py_ssize_t r, j
     for r in range(rows):
         for j in range(n):
-            y[j] = {op}_c64_step(x[r * n + j], y[j])
+            y[j] = {op}_c64_step(x[r * step + j], y[j])
 """
 
 # The search for a deciding byte stops at the first one.
@@ -359,8 +439,6 @@ def _facts(op, t, isa):
     total = "f64" if t == "f32" and op in ("sum", "prod") else t  # what is accumulated in
     lane = "f64" if t == "f32" and op == "prod" else t  # float32 products overflow early
     fold = max(2, VECTOR_BYTES[isa] // SIZE[lane])
-    # gcc peels loops of up to 16 before it vectorises, and then keeps selects as branches.
-    short = 32 if t[0] == "f" and op in ("max", "min") else fold
     step_lane, step_total = f"{op}_{lane}_step", f"{op}_{total}_step"
     return {
         "key": f"{op}_{t}",
@@ -371,17 +449,65 @@ def _facts(op, t, isa):
         "stepD": step_total,
         "identity": {"sum": "0", "prod": "1", "max": LOWEST[t], "min": HIGHEST[t]}[op],
         "fold": fold,
-        "short": short,
+        "short": fold,
         "vectors": 8,
         "lanes": 8 * fold,
         "limit": 4 * 8 * fold,
         "block": BLOCK,
         "wide": WIDE,
         "narrow": WIDE // 8,
-        "tree_lane": _tree(step_lane, [f"lane[{k}]" for k in range(short)]),
+        "wide_lanes": fold,
+        "few_lanes": 16 // SIZE[lane],
+        "tree_lane": _tree(step_lane, [f"lane[{k}]" for k in range(fold)]),
         "tree_total": _tree(step_total, [f"total[{k}]" for k in range(fold)]),
-        "tree_rows": _tree(step_lane, [f"<{C_TYPE[lane]}>y[{k} * n + j]" for k in range(8)]),
+        "tree_rows": _tree(step_lane, [f"<{C_TYPE[lane]}>y[{k} * step + j]" for k in range(8)]),
     }
+
+
+def _lane_counts(t, isa):
+    """Lanes of the vectors of 16 bytes and their doubles, up to the widest."""
+    return [n for n in (2, 4, 8, 16) if 16 <= n * SIZE[t] <= VECTOR_BYTES[isa]]
+
+
+def _vectors(isa):
+    """The types of vectors of floats."""
+    inline, declared = "", ""
+    for t in ("f32", "f64"):
+        for n in _lane_counts(t, isa):
+            words = {"C": C_TYPE[t], "V": f"{t}x{n}", "bytes": n * SIZE[t], "size": SIZE[t]}
+            inline += VECTORS.format(integer="int" if t == "f32" else "long long", **words)
+            declared += "    ctypedef {C} {V}\n".format(**words)
+    return EXTERN.format(inline=inline, declared=declared)
+
+
+def _fold(key, t, n, narrowest):
+    """C lines that fold a vector of n lanes: by halves, and at last by shuffling."""
+    if n > narrowest:
+        half = n // 2
+        low, high = (", ".join(map(str, range(k, k + half))) for k in (0, half))
+        parts = ", ".join(f"__builtin_shufflevector(x, x, {k})" for k in (low, high))
+        return f"        return {key}_fold_{half}({key}_best_{half}({parts}));"
+    lines, apart = [], n // 2
+    while apart:
+        order = ", ".join(str(k ^ apart) for k in range(n))
+        lines.append(f"        x = {key}_best_{n}(x, __builtin_shufflevector(x, x, {order}));")
+        apart //= 2
+    return "\n".join([*lines, "        return x[0];"])
+
+
+def _order(op, t, isa):
+    """The loops over rows of max or min of floats."""
+    counts, facts = _lane_counts(t, isa), _facts(op, t, isa)
+    words = {"key": f"{op}_{t}", "C": C_TYPE[t], "sign": ">" if op == "max" else "<"}
+    inline, declared, loops = "", "", ""
+    for n in counts:
+        words |= {"V": f"{t}x{n}", "n": n}
+        inline += BEST.format(fold=_fold(words["key"], t, n, counts[0]), **words)
+        if n in (counts[0], counts[-1]):
+            declared += DECLARED.format(**words)
+    for n in sorted({counts[0], counts[-1]}):
+        loops += OVER.format(**(words | {"V": f"{t}x{n}", "n": n}))
+    return EXTERN.format(inline=inline, declared=declared) + loops + ROWS_ORDER.format(**facts)
 
 
 def _real(op, isa):
@@ -391,6 +517,10 @@ def _real(op, isa):
         text.append(_step(op, t))
     for t in REAL_TYPES:
         facts = _facts(op, t, isa)
+        if t[0] == "f" and op in ("max", "min"):
+            text += [_order(op, t, isa), COLS.format(**facts)]
+            names |= _names(f"{op}_{t}", "rows")
+            continue
         text.append(ROW.format(**facts))
         text.append(ROWS.format(kind="rows", O=facts["T"], **facts))
         part = "rows"
@@ -440,7 +570,7 @@ def _logical(op):
         D="char",
         stepD=step,
         identity=words["identity"],
-        tree_rows=_tree(step, [f"y[{k} * n + j]" for k in range(8)]),
+        tree_rows=_tree(step, [f"y[{k} * step + j]" for k in range(8)]),
         wide=WIDE,
         narrow=WIDE // 8,
     )
@@ -461,6 +591,8 @@ def render(isa):
     sources = {}
     for module, ops in MODULES.items():
         parts, names = [HEAD.format(ops=", ".join(ops))], {}
+        if module == "reduce_order":
+            parts.append(_vectors(isa))
         for op in ops:
             pieces = [] if op in ("all", "any") else [_real(op, isa), _complex(op, isa)]
             if op not in ("sum", "prod"):

@@ -60,9 +60,14 @@ cdef extern from * nogil:
     } mlxc_pool;
     static __thread uint64_t mlxc_told;
     static inline pthread_t mlxc_thread(unsigned long ident) { return (pthread_t)ident; }
+    #ifdef CLOCK_MONOTONIC_COARSE   /* a few milliseconds' steps, a fifth of the cost */
+    #define MLXC_CLOCK CLOCK_MONOTONIC_COARSE
+    #else
+    #define MLXC_CLOCK CLOCK_MONOTONIC
+    #endif
     static inline int64_t mlxc_milliseconds(void) {
         struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
+        clock_gettime(MLXC_CLOCK, &now);
         return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
     }
     static inline int mlxc_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, long ms) {

@@ -5,7 +5,7 @@ convert, broadcast, and refuse what is wrong.
 """
 
 from mlxc._graph.array cimport array, wrap
-from mlxc._graph.bind cimport broadcast, reshape, row_code
+from mlxc._graph.bind cimport broadcast, check_size, reshape, row_code
 from mlxc._graph.dtypes cimport dtype_kind
 from mlxc._graph.node cimport Node, new_node, put_input, set_inputs, shape_tuple
 
@@ -54,6 +54,7 @@ cdef Node product_node(int op, Node a, Node b, object params):
         node.size *= a.shape[axis]
     node.shape[a.ndim - 1] = b.shape[b.ndim - 1]
     node.size *= b.shape[b.ndim - 1]
+    check_size(op, node.ndim, node.shape)  # an inner axis of size 0 allows outer ones of any size
     node.op = op
     node.params = params
     return node

@@ -5,6 +5,7 @@ floats are rounded once from float64; everything triangular or diagonal is a com
 ranges, which fuses with what follows.
 """
 
+import contextlib
 import math
 from operator import index as as_int
 
@@ -221,7 +222,8 @@ def _number(op, value):
         try:
             return as_int(value)
         except TypeError:
-            return float(value)
+            with contextlib.suppress(TypeError):
+                return float(value)
     raise TypeError(f"[{op}] {value!r}; integers and floats would be right")
 
 

@@ -4,6 +4,7 @@ The namespace ``mlxc.core.fast`` publishes these. A kernel can be described ever
 do when they are imported; calling it needs the device.
 """
 
+from collections.abc import Iterable
 from operator import index
 
 import mlxc.core as mx
@@ -104,6 +105,8 @@ def metal_kernel(
 
 
 def _names(name, words):
+    if isinstance(words, str) or not isinstance(words, Iterable) or getattr(words, "ndim", 1) == 0:
+        raise TypeError(f"[metal_kernel] {words!r} for {name!r}; a list of names is right")
     for word in words:
         if not isinstance(word, str) or not word.isidentifier():
             raise ValueError(f"[metal_kernel] parameter {word!r} of {name!r}; a C name is right")
@@ -111,8 +114,9 @@ def _names(name, words):
 
 
 def _is_fast(options):
-    mode = (options or {}).get("math_mode", "safe")
-    if mode not in _MATH_MODES or set(options or ()) - {"math_mode"}:
+    options = {} if options is None else options
+    mode = options.get("math_mode", "safe") if isinstance(options, dict) else None
+    if mode not in _MATH_MODES or set(options) - {"math_mode"}:
         raise ValueError(
             f"[metal_kernel] compile_options {options!r}; a dict of 'math_mode' alone, one of "
             f"{list(_MATH_MODES)}, would be right"

@@ -246,6 +246,11 @@ def _pad_mirror(a, axis, low, high, mode):
         raise ValueError(
             f"[pad] mode {mode!r} along axis {axis} with size 0; there is nothing to mirror"
         )
+    if low + size + high > 2**58:
+        raise ValueError(
+            f"[pad] widths {(low, high)} along axis {axis} with size {size}; at most 2**58 "
+            "elements are addressable"
+        )
     at = np.arange(-low, size + high)
     if mode == "symmetric":
         at = at % (2 * size)

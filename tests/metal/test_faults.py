@@ -224,8 +224,9 @@ FAULTS = {
         "buffer 9, which is not bound",
     ),
     "an index without its bounds": (
-        "indexing", r"return index < size \? index : size - 1;", "return index;",
-        INDEXING.test_an_index_out_of_range_touches_nothing_else,
+        "indexing", r"return index < 0 \? 0 : p\.size - 1;", "return index;",
+        lambda device: INDEXING.test_an_index_out_of_range_is_named_and_reaches_nothing(
+            device, -(2**40), "int64"),
         "outside every buffer",
     ),
     "a sum that overflows half precision": (

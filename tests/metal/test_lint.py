@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/softmetal"))
 
 import lint  # noqa: E402
+import printed  # noqa: E402
 
 HEAD = '#include <metal_stdlib>\nusing namespace metal;\n#line 1 "mine.metal"\n'
 ARGUMENTS = "device float* x [[buffer(0)]], uint i [[thread_position_in_grid]]"
@@ -27,6 +28,15 @@ def in_kernel(body, before=""):
 @pytest.mark.parametrize("family", sorted(p.stem for p in (ROOT / "shaders").glob("*.metal")))
 def test_the_projects_shaders_keep_the_rules(family):
     assert lint.lint(sources.read(family)) == []
+
+
+PRINTED = {name: text for name, text in printed.texts() if "300000" not in name}
+
+
+@pytest.mark.parametrize("name", sorted(PRINTED))
+def test_printed_programs_keep_the_rules(name):
+    found = lint.lint(sources.expand(PRINTED[name]))
+    assert [each for each in found if "unused" not in each] == []  # nobody reads that text
 
 
 RIGHT = """struct Pair { float first; half second; };

@@ -155,11 +155,31 @@ def test_gathered_products_take_the_matrices_that_the_indices_name(device, size)
     close(got, wide(a)[left] @ wide(b)[right], 19)
 
 
-def test_an_index_out_of_range_reads_no_foreign_memory(device):
+FAR = [(7, 0), (-1, 1), (0, 2), (1, -(2**40)), (2**40, 0)]
+
+
+@pytest.mark.parametrize("pair", FAR, ids=str)
+def test_an_index_out_of_range_is_an_error_and_reads_no_foreign_memory(device, pair):
     a, b = numbers(26, 2, 8, 9), numbers(27, 2, 9, 8)
-    left, right = np.array([7, -3]), np.array([-(2**40), 2**40])
-    (got,) = launch(device, "gather_mm", [a, b, left, right], [("f4", (2, 8, 8))])
-    close(got, wide(a)[[1, 0]] @ wide(b)[[0, 1]], 9)
+    left, right = (np.array([0, 1, each]) for each in pair)
+    out = [("f4", (3, 8, 8))]
+    said = next(each for each in pair if each not in (0, 1))
+    with pytest.raises(IndexError, match=rf"\[gather_mm\] index {said} is out of range .* size 2"):
+        launch(device, "gather_mm", [a, b, left, right], out)
+    steps = plan("gather_mm", [a, b, left, right], out)
+    (got,) = device.run(steps[1:], [a, b, left, right], out)  # without the check
+    close(got, wide(a)[left.clip(0, 1)] @ wide(b)[right.clip(0, 1)], 9)
+
+
+@pytest.mark.parametrize("segment", [(-1, 3), (4, 51), (-(2**40), 2**40)], ids=str)
+def test_a_segment_beyond_the_inner_axis_is_an_error(device, segment):
+    a, b, out = numbers(43, 8, 50), numbers(44, 50, 8), [("f4", (2, 8, 8))]
+    said = segment[0] if segment[0] < 0 else segment[1]
+    with pytest.raises(IndexError, match=rf"\[segmented_mm\] index {said} .* size 50"):
+        launch(device, "segmented_mm", [a, b, np.array([[0, 50], segment])], out)
+    (got,) = launch(device, "segmented_mm", [a, b, np.array([[0, 50], [90, -5]])], out)
+    close(got[0], wide(a) @ wide(b), 50)  # an empty segment may lie anywhere
+    assert not got[1].any()
 
 
 @pytest.mark.parametrize("size", [(2, 34), (33, 34), (34, 2)], ids=str)

@@ -142,11 +142,15 @@ def test_gathered_products_take_the_items_that_the_indices_name(device, setting,
     close(got, x.astype("f8")[lhs] @ plain[rhs], k)
 
 
-def test_an_item_out_of_range_reads_no_foreign_memory(device):
+def test_an_item_out_of_range_is_an_error_and_reads_no_foreign_memory(device):
     parts, plain = packed(numbers(11, 2, 16, 32), 32, 4, "affine")
-    x, far = numbers(12, 2, 3, 32), np.array([2**32 - 1], "u4")
-    params = (True, 32, 4, "affine")
-    (got,) = launch(device, "gather_qmm", [x, *parts, far, far], [("f4", (1, 3, 16))], params)
+    x, near, far = numbers(12, 2, 3, 32), np.array([1], "u4"), np.array([2**32 - 1], "u4")
+    params, out = (True, 32, 4, "affine"), [("f4", (1, 3, 16))]
+    for lhs, rhs in ((near, far), (far, near)):
+        with pytest.raises(IndexError, match=r"\[gather_qmm\] index 4294967295 .* size 2"):
+            launch(device, "gather_qmm", [x, *parts, lhs, rhs], out, params)
+    steps = plan("gather_qmm", [x, *parts, far, far], out, params)
+    (got,) = device.run(steps[1:], [x, *parts, far, far], out)  # without the check
     close(got, x.astype("f8")[[1]] @ plain[[1]].swapaxes(1, 2), 32)
 
 

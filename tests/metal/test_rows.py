@@ -1,4 +1,4 @@
-"""Every row on the device: there unless it says why not, with what the processor gives.
+"""Every row on the device: it runs there unless it says why not, and gives the processor's values.
 
 Values against NumPy, for every dtype and layout, are the free tests of tests/test_table.py, which
 `make test-metal` runs with the GPU as the default device; here is what they do not see: where a
@@ -18,11 +18,11 @@ UNORDERED = ("partition", "argpartition")  # on each side of a place in any orde
 KERNELS = [row for row in ROWS if row.kind == "kernel" and row.samples is not None]
 
 
-def on(device, function):
-    """A function's arrays, evaluated on a device, and how many dispatches that took."""
+def on(device, function, *args):
+    """The arrays of a call, evaluated on a device, and how many dispatches that took."""
     before = get_device().dispatched
     with mx.stream(device):
-        outs = function()
+        outs = function(*args)
         outs = outs if isinstance(outs, (tuple, list)) else (outs,)
         mx.eval(outs)
     return outs, get_device().dispatched - before
@@ -57,9 +57,9 @@ def samples_of(row):
 def test_a_kernel_row_gives_the_processors_values_and_runs_where_it_says(row):
     total = 0
     for operands, values in samples_of(row):
-        expected, none = on(mx.cpu, lambda: mx._bind(row.name, operands, values))
+        expected, none = on(mx.cpu, mx._bind, row.name, operands, values)
         assert none == 0
-        got, dispatched = on(mx.gpu, lambda: mx._bind(row.name, operands, values))
+        got, dispatched = on(mx.gpu, mx._bind, row.name, operands, values)
         total += dispatched
         for x, y in zip(got, expected):
             assert_same(x, y, row.name in UNORDERED)
@@ -83,7 +83,7 @@ def test_a_row_of_programs_runs_on_the_device(row):
         operands = [x]
     mx.eval(operands)
     params = ((0,), False) if row.kind == "reduction" else ()
-    expected, _ = on(mx.cpu, lambda: mx._bind(row.name, tuple(operands), params))
-    got, dispatched = on(mx.gpu, lambda: mx._bind(row.name, tuple(operands), params))
+    expected, _ = on(mx.cpu, mx._bind, row.name, tuple(operands), params)
+    got, dispatched = on(mx.gpu, mx._bind, row.name, tuple(operands), params)
     assert dispatched > 0
     assert_same(got[0], expected[0])

@@ -302,6 +302,20 @@ def test_an_archive_that_cannot_be_written_says_so(device, tmp_path):
     device.do("release", archive)
 
 
+def test_names_and_paths_that_are_no_utf8_are_refused(device, tmp_path):
+    wild = os.fsencode(tmp_path) + b"/\xff\xfe"
+    archive = archive_of(device, tmp_path / "none")
+    assert "the path is no UTF-8" in save(device, archive, wild)
+    Path(os.fsdecode(wild)).write_bytes(b"something")
+    device.do("release", archive_of(device, Path(os.fsdecode(wild))))  # begun anew
+    device.do("release", archive)
+    handle, library = c_void_p(device.handle), c_void_p(device.compile(DOUBLE))
+    assert device.library.mlxc_metal_capture_start(handle, wild, device.error) == 1
+    assert device.error.value == b"[metal] the path is no UTF-8"
+    text = message(lambda: device.call("pipeline", handle, library, b"\xff", None, 0, None))
+    assert "the kernel's name is no UTF-8" in text
+
+
 # Work
 
 

@@ -167,6 +167,7 @@ def test_constants_that_are_not_given_are_undefined(device):
         kernel void say(device int* out [[buffer(0)]], {EVERY}) {{ out[i] = chosen; }}"""
     assert (kernel(device, text, [("int32", (32,))])[0] == -1).all()
     assert (kernel(device, text, [("int32", (32,))], constants={4: 9})[0] == 9).all()
+    refused(device, text, "numbers below 256", constants={4: 9, 256: 1})
 
 
 def test_program_tables_and_structures_of_constants_are_read(device):

@@ -27,8 +27,9 @@ TESTS = {"thread": ["tests/sanitize/races.py", "tests/test_threads.py", "tests/t
 # Shaders run on a Metal in software, which is built by another compiler without the sanitiser.
 EVERYTHING = ["tests", "--ignore=tests/metal"]
 ADDRESS_OPTIONS = "detect_leaks=0 halt_on_error=0 allocator_may_return_null=1 handle_segv=0"
-# What promises speed, which no sanitised build has; and the fuzzer, which has a run of its own.
-UNFIT = "at_the_speed_of or faster_than or importing_is_quick or hostile_calls"
+# What promises speed, which no sanitised build has, or flat memory, of which a sanitiser keeps what
+# was freed; and the fuzzer, which has a run of its own.
+UNFIT = "at_the_speed_of or faster_than or importing_is_quick or memory_flat or hostile_calls"
 
 
 def library(name):

@@ -1,9 +1,9 @@
 // The device that is an NVIDIA GPU, through its driver's interface, found when it is asked for.
 //
 // Rules: buffers are plain device memory with a copy on the host that stands for Metal's shared
-// storage: what dispatches bind travels there before they run and back after. A set of function
-// constants is a compilation. A kernel that faults takes the context with it, and every call after
-// says so.
+// storage: what dispatches bind travels there before they run and back after. A kernel with a set
+// of function constants is a compilation of its own. A kernel that faults takes the context with
+// it, and every call after says so.
 #include <ctype.h>
 #include <dlfcn.h>
 #include <pthread.h>
@@ -70,7 +70,7 @@ struct Memory {
 
 struct Library {
     std::string source;
-    std::map<std::string, void *> modules; // by the constants' macros
+    std::map<std::string, void *> modules; // by the kernel's and the constants' macros
 };
 
 struct Kernel {
@@ -223,15 +223,12 @@ void *module_for(Library &library, const std::string &macros, char *error) {
     return library.modules[macros] = module;
 }
 
+// Without kernels: whether the text is right.
 void *compile(const char *source, int, char *error) {
-    Library *library = new Library{source, {}};
-    pthread_mutex_lock(&lock);
-    void *module = module_for(*library, "", error);
-    pthread_mutex_unlock(&lock);
-    if (module)
-        return library;
-    delete library;
-    return nullptr;
+    char path[4096];
+    if (sm_compile(source, "cuda", "-DSM_ONLY", path, sizeof path, error))
+        return nullptr;
+    return new Library{source, {}};
 }
 
 const void *kernel(void *given, const char *name, const sm_constants *constants, char *error) {
@@ -241,7 +238,8 @@ const void *kernel(void *given, const char *name, const sm_constants *constants,
     void *function = nullptr;
     int threads = 0;
     pthread_mutex_lock(&lock);
-    void *module = module_for(*(Library *)given, macros_of(constants), error);
+    std::string macros = "-DSM_ONLY -DSM_ONLY_" + symbol + macros_of(constants);
+    void *module = module_for(*(Library *)given, macros, error);
     pthread_mutex_unlock(&lock);
     if (!module)
         return nullptr;

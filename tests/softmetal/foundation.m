@@ -239,6 +239,8 @@ static BOOL is_utf8(const unsigned char *text) {
 
 @implementation NSURL
 + (id)fileURLWithPath:(NSString *)path {
+    if (!path)
+        abort(); /* Apple's raises an exception */
     NSURL *url = [[NSURL new] autorelease];
     url->path = [path retain];
     return url;

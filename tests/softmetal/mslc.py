@@ -363,6 +363,39 @@ def number(text):
     return text + "f" if real and text[-1] not in "fF" else text
 
 
+def host_table(entries):
+    """The table of kernels that the runtime looks for in a library."""
+    rows = "".join(
+        f'    {{"{name}", {launch}::run, {limit}}},\n' for name, launch, limit in entries
+    )
+    return (
+        'extern "C" __attribute__((visibility("default"))) const softmetal::Kernel '
+        f"sm_kernels[] = {{\n{rows}    {{nullptr, nullptr, 0}}}};\n"
+    )
+
+
+def cuda_kernels(entries):
+    """One function a kernel; -DSM_ONLY -DSM_ONLY_k_<name> compiles one alone, which is quick."""
+    text = ""
+    for name, launch, limit in entries:
+        symbol = "k_" + re.sub(r"\W", "_", name)
+        text += (
+            f"#if !defined(SM_ONLY) || defined(SM_ONLY_{symbol})\n"
+            f'extern "C" __global__ void __launch_bounds__({limit} ? {limit} : 1024) {symbol}'
+            f"(const __grid_constant__ sm_parameters p) {{ {launch}::run(p); }}\n#endif\n"
+        )
+    return text
+
+
+def cuda_constants(numbers):
+    """Function constants come as macros: a set of values is a compilation, as in Metal."""
+    return '#include "kernel.h"\n' + "".join(
+        f"#ifdef SM_VALUE_{n}\n#define SM_GIVEN_{n} 1\n#else\n"
+        f"#define SM_GIVEN_{n} 0\n#define SM_VALUE_{n} 0ul\n#endif\n"
+        for n in sorted(set(numbers))
+    )
+
+
 def translate(text, cuda=False):
     """C++ for preprocessed MSL."""
     translator = Translator(text)
@@ -372,28 +405,8 @@ def translate(text, cuda=False):
     for name in names:
         if names.count(name) > 1:
             raise Refused(f"error: {names.count(name)} kernels are named {name}")
-    if cuda:
-        head = "".join(
-            f"#ifdef SM_VALUE_{n}\n#define SM_GIVEN_{n} 1\n#else\n"
-            f"#define SM_GIVEN_{n} 0\n#define SM_VALUE_{n} 0ul\n#endif\n"
-            for n in sorted(set(translator.constants.values()))
-        )
-        tail = "".join(
-            f'extern "C" __global__ void __launch_bounds__({limit} ? {limit} : 1024) '
-            f"k_{re.sub(chr(92) + 'W', '_', name)}(const __grid_constant__ sm_parameters p) "
-            f"{{ {launch}::run(p); }}\n"
-            for name, launch, limit in entries
-        )
-        head = '#include "kernel.h"\n' + head
-    else:
-        rows = "".join(
-            f'    {{"{name}", {launch}::run, {limit}}},\n' for name, launch, limit in entries
-        )
-        head = ""
-        tail = (
-            'extern "C" __attribute__((visibility("default"))) const softmetal::Kernel '
-            f"sm_kernels[] = {{\n{rows}    {{nullptr, nullptr, 0}}}};\n"
-        )
+    head = cuda_constants(translator.constants.values()) if cuda else ""
+    tail = cuda_kernels(entries) if cuda else host_table(entries)
     return (
         f"{head}namespace msl {{\nusing namespace metal;\n{body}\n"
         f'#line 1 "kernels"\n{tail}}} // namespace msl\n'

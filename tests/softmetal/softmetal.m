@@ -68,8 +68,10 @@ static FILE *recording;    /* of a capture, or NULL */
                   : type == MTLDataTypeHalf || type == MTLDataTypeShort || type == MTLDataTypeUShort
                       ? 2
                       : 4;
-    if (index >= SM_CONSTANTS)
+    if (index >= SM_CONSTANTS) {
+        beyond = YES;
         return;
+    }
     bits[index] = 0;
     memcpy(&bits[index], value, size);
     types[index] = (unsigned char)type;
@@ -110,6 +112,11 @@ static FILE *recording;    /* of a capture, or NULL */
     SoftFunction *function;
     sm_constants constants;
     const void *kernel;
+    if (values && values->beyond) {
+        if (error)
+            *error = [NSError errorWithText:"function constants have numbers below 256 here"];
+        return nil;
+    }
     if (values) {
         memcpy(constants.bits, values->bits, sizeof constants.bits);
         memcpy(constants.types, values->types, sizeof constants.types);

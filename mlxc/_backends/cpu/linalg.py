@@ -149,7 +149,10 @@ def launch_solve_triangular(outs, ins, params):
     if np.any(np.diagonal(a, axis1=-2, axis2=-1) == 0):
         raise _singular("solve_triangular")
     outs[0][...] = b
-    _substitute(a, outs[0], upper)
+    try:
+        _substitute(a, outs[0], upper)
+    except LinAlgError:  # what overflows or vanishes on the way
+        raise _singular("solve_triangular") from None
 
 
 def _swap_rows(lu, order, column, pivot):

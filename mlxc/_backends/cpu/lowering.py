@@ -353,9 +353,13 @@ class Lowering:
             count -= sum(1 for i, end in last.items() if end == k)
         return best + 1
 
-    def lower(self, result=None):
-        """Lower everything; ``result`` names the value that a reduction driver folds itself."""
-        self.choose_tile(self.estimate_live())
+    def lower(self, result=None, tile=None):
+        """Lower everything; ``result`` names the value that a reduction driver folds itself, and
+        ``tile`` the rows and columns of tiles, if they are not to be chosen."""
+        if tile is None:
+            self.choose_tile(self.estimate_live())
+        else:
+            self.tile_rows, self.tile_columns = tile
         position = {k: p for p, k in enumerate(self.loads)}
         self.values, needed = self.with_macros(position)
         for k, value in enumerate(self.values):

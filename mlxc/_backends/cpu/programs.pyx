@@ -23,7 +23,7 @@ from mlxc._threads.pool cimport interrupted, par, thread_count
 from mlxc._graph.bind import ROWS
 from mlxc._table.dtypes import COMPUTE_SIZE, DTYPES
 
-from .lowering import Lowering
+from .lowering import FULL, Lowering, product
 
 DEBUG = int(os.environ.get("MLXC_DEBUG", "0") or 0)
 
@@ -32,6 +32,9 @@ cdef enum:
     MAX_CHUNKS = 256
     PARTS = 64               # at most this many partial results of one long reduction
     PART_SIZE = 65536        # elements a partial result is worth
+    PLAIN = 1 << 18          # elements that are added at a time where they stand,
+    PLAIN_COLUMNS = 1024     # and their columns at most
+    FILL = 1 << 15           # bytes that are filled at a time
 
 
 cdef Py_ssize_t ceil_div(Py_ssize_t total, Py_ssize_t piece) noexcept nogil:
@@ -153,6 +156,27 @@ cdef void run_map_with(MapJob* job, Py_ssize_t chunk, char* scratch) noexcept no
         tile += 1
 
 
+def plain_step(lowering):
+    """Elements between the rows of a reduction that adds nothing but what it loads; 0 if it does
+    more, or if its rows are not dense and equally far apart."""
+    _, _, _, shape, item, *_, outer, _ = lowering.streams[0]
+    reduced = product(lowering.program.space[a] for a in lowering.program.reduced)
+    even = len(lowering.outer) == 1 or (lowering.outer and lowering.outer[-1] == reduced)
+    if lowering.code or not even or shape != FULL or not lowering.dense_in_row(0, item):
+        return 0
+    return outer[-1] // item if outer[-1] % item == 0 and outer[-1] > 0 else 0
+
+
+cdef void fill(char* out, Py_ssize_t size, const char* value, Py_ssize_t width) noexcept nogil:
+    """Repeat a value of some bytes; what is filled is what is copied next."""
+    cdef Py_ssize_t done = min(width, size), count
+    memcpy(out, value, done)
+    while done < size:
+        count = min(min(done, <Py_ssize_t>FILL), size - done)
+        memcpy(out + done, out, count)
+        done += count
+
+
 cdef struct Reduction:
     TileCode* tiles
     bint by_rows
@@ -170,6 +194,7 @@ cdef struct Reduction:
     Py_ssize_t parts
     Py_ssize_t column_tiles
     Py_ssize_t column_jobs   # adding columns also splits them
+    Py_ssize_t step          # elements between rows that are added where they stand; or 0
     int out_slot
 
 
@@ -242,6 +267,10 @@ cdef class ReduceProgram(Executable):
                 break
             inner.pop(0)
         lowering.lower(result=k)
+        self.r.step = 0 if self.r.by_rows else plain_step(lowering)
+        if self.r.step:
+            lowering = Lowering(program, outer, inner, fold=False)
+            lowering.lower(result=k, tile=(1, min(lowering.columns, PLAIN_COLUMNS)))
         self.tiles = Tiles(lowering)
         tiles = self.r.tiles = &self.tiles.c
         self.r.kept = self.r.reduced = 1
@@ -286,10 +315,7 @@ cdef class ReduceProgram(Executable):
             if job.scratch != NULL:
                 scratch_free(job.scratch, scratch * workers)
             return 1
-        for k in range(results * self.r.parts):
-            if k % CHUNK_WORK == 0 and interrupted():
-                break
-            memcpy(job.partial + k * self.r.accumulator, self.r.identity, self.r.accumulator)
+        fill(job.partial, size - 64, self.r.identity, self.r.accumulator)
         if self.r.tiles.columns and self.r.reduced:
             if self.work < CHUNK_WORK or jobs * self.r.column_jobs == 1:
                 for k in range(jobs * self.r.column_jobs):
@@ -362,11 +388,18 @@ cdef void add_columns(Reduction* program, TileCode* tiles, char** slots, char** 
     cdef Py_ssize_t low = program.reduced * part // program.parts
     cdef Py_ssize_t high = program.reduced * (part + 1) // program.parts
     cdef Py_ssize_t columns = min(tiles.tile_columns, tiles.columns - column)
-    cdef Py_ssize_t row = low, rows
+    cdef Py_ssize_t row, rows, together = tiles.tile_rows
+    if program.step:                           # the kernel takes eight rows at a time
+        low -= low % 8
+        high -= high % 8 if part + 1 < program.parts else 0
+        together = PLAIN // columns // 8 * 8
+    row = low
     while row < high and not interrupted():
-        rows = min(tiles.tile_rows, high - row)
-        run_tile(tiles, slots, regs, kept * program.reduced + row, rows, column, columns)
-        program.add(regs[tiles.result], into + column * program.accumulator, rows, columns)
+        rows = min(together, high - row)
+        run_tile(tiles, slots, regs, kept * program.reduced + row, 1 if program.step else rows,
+                 column, columns)
+        program.add(regs[tiles.result], into + column * program.accumulator, rows, columns,
+                    program.step if program.step else columns)
         row += rows
 
 

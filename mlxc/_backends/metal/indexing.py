@@ -85,12 +85,12 @@ def index_pass(kernel, row, number, operand, index, strides, target, size, step,
 @launcher("gather")
 def gather(row, ins, outs, params):
     """One dispatch; several index arrays are first made positions."""
-    (x, *indices), (out,), (axes, lead) = ins, outs, params
+    (x, *indices), (axes, lead) = ins, params
     strides = fits(*ins)
-    if out.size == 0:
-        return []
     n = indices[0].size
-    if strides is None or n >= LIMIT or x.size == 0:
+    if n == 0:
+        return []
+    if strides is None or n >= LIMIT or x.size == 0:  # then the processor says what is wrong
         return None
     ahead, behind = groups_of(x.shape, axes, lead)
     steps, positions, size, step = [], Scratch(0, 8 * n), 1, 0
@@ -197,9 +197,9 @@ def scatter(row, ins, outs, params):
     """A copy of x; numbers of the destinations, sorted; what meets at each, folded."""
     (x, updates, *indices), (axes, lead, mode) = ins, params
     strides = fits(*ins)
-    if x.size == 0:
-        return []
     n = indices[0].size
+    if x.size == 0:  # where there are indices the processor says what is wrong
+        return None if n else []
     indexed = pick(x.shape, axes)
     if x.dtype not in STORED or strides is None or n >= LIMIT or product(indexed) >= INDEX_LIMIT:
         return None
@@ -235,9 +235,9 @@ def put_along(row, ins, outs, params):
     """As scatter, every element being a destination of its own."""
     (x, updates, index), (axis, mode) = ins, params
     strides = fits(*ins)
-    if x.size == 0:
-        return []
     n = index.size
+    if x.size == 0:
+        return None if n else []
     if x.dtype not in STORED or strides is None or n >= LIMIT or x.size >= INDEX_LIMIT:
         return None
     steps = whole_copy(x, strides[0])

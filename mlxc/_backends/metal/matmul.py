@@ -8,7 +8,9 @@ split where there are too few tiles to keep the device busy.
 import struct
 from dataclasses import dataclass, field, replace
 
-from .dispatch import Bytes, Dispatch, In, Operand, Out, Scratch, launcher
+from mlxc._table.rows import BY_NAME
+
+from .dispatch import Bytes, Dispatch, Faults, In, Operand, Out, Scratch, launcher
 from .layout import LIMIT, element_strides, joined, spread, up
 
 FLOATS = ("float16", "bfloat16", "float32")
@@ -208,6 +210,23 @@ def dispatches(product: Product) -> list[Dispatch] | None:
     return _tiles(product)
 
 
+def _checked(row: str, product: Product) -> list[Dispatch] | None:
+    """A product whose items are chosen by indices, which are looked at first."""
+    steps = dispatches(product)
+    if steps is None or 0 in (product.items, product.m, product.n):
+        return steps
+    code = Bytes(struct.pack("<I", BY_NAME[row].code))
+    check = Dispatch(
+        "matmul",
+        "matmul_check",
+        [*product.tail(), product.packed(), code, Faults()],
+        (product.items, 1, 1),
+        (32, 1, 1),
+        constants=product.constants(),
+    )
+    return [check, *steps]
+
+
 def _strided(op: str, ins: list[Operand], out: Operand, alpha=1.0, beta=0.0):
     """matmul and addmm; `ins` are a, b and perhaps c, in that order of arguments `order`."""
     order = (1, 2, 0) if op == "addmm" else (0, 1)
@@ -253,7 +272,8 @@ def gather_mm(row, ins, outs, params):
         for i, (s, batch) in enumerate(zip(strides, (left, right)))
     )
     m, n = out.shape[-2:]
-    return dispatches(Product(out.dtype, m, n, ins[0].shape[2], shape, a, b, kind=GATHERED))
+    product = Product(out.dtype, m, n, ins[0].shape[2], shape, a, b, kind=GATHERED)
+    return _checked(row, product)
 
 
 @launcher("segmented_mm")
@@ -268,4 +288,5 @@ def segmented_mm(row, ins, outs, params):
     b = Matrix(In(1), *strides[1], batch, index=In(2))
     m, n = out.shape[-2:]
     k, pair = ins[0].shape[1], strides[2][-1]
-    return dispatches(Product(out.dtype, m, n, k, shape, a, b, kind=SEGMENTS, pair=pair))
+    product = Product(out.dtype, m, n, k, shape, a, b, kind=SEGMENTS, pair=pair)
+    return _checked(row, product)

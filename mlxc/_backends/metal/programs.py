@@ -242,9 +242,10 @@ def _add_team(kernel, rows, short, teams, threads):
     """Which row this thread works on, and with how many others."""
     count = kernel.number(rows)
     wanted = f"group.x * {teams} + simdgroup" if short else "group.x"
-    kernel.add(f"const uint wanted = {wanted};")
-    kernel.add(f"const bool alive = wanted < uint({count});")
-    kernel.add("const uint row = alive ? wanted : 0;")
+    kernel.add(f"const uint row = {wanted};")
+    # Who has no row reads none: an output may lie where an operand lay, and its row is written.
+    kernel.add(f"if (row >= uint({count}))")
+    kernel.add("return;", 2)
     if short:
         kernel.add("const uint first = lane;")
         kernel.add(f"const uint step = {SIMD};")
@@ -276,17 +277,17 @@ def _print_stage(kernel, levels, found, count, sizes, strides, above):
         kernel.types[k] = compute
         kind = expressions.TYPES[compute]
         facts[k] = f"{OPERATIONS[ROWS[code].name]}<{kind}>", kind
-        kernel.add(f"{kind} part{k} = {facts[k][0]}::identity();")
+        kernel.add(f"Running<{facts[k][0]}, {kind}> part{k};")
     kernel.add(f"for (uint c = first; c < uint({count}); c += step) {{")
     known = _add_inner(kernel, "c", "c", sizes, strides, "r", above, depth=2)
     wanted = levels.needed([values[k][3] for k in found])
     _print_values(kernel, wanted, lambda stream: known.get(stream.name, "0"), 2)
     for k in found:
-        kernel.add(f"part{k} = {facts[k][0]}::join(part{k}, v{values[k][3]});", 2)
+        kernel.add(f"part{k}.add(v{values[k][3]});", 2)
     kernel.add("}")
     for k in found:
         operation, kind = facts[k]
-        text = _joined_by_team(kernel, operation, kind, f"part{k}")
+        text = _joined_by_team(kernel, operation, kind, f"part{k}.total()")
         kernel.add(f"const {kind} v{k} = {expressions.wrap(text, _name(values[k][2]))};")
 
 
@@ -301,14 +302,12 @@ def _print_outputs(kernel, levels, count, sizes, strides, above, at_row):
         known = _add_inner(kernel, "o", "c", sizes, strides, "r", above, depth=2)
         wanted = levels.needed([stream.value for stream in full])
         _print_values(kernel, wanted, lambda stream: known.get(stream.name, "0"), 2)
-        kernel.add("if (alive) {", 2)
         for stream in full:
-            kernel.store(stream, f"v{stream.value}", known[stream.name], 3)
-        kernel.add("}", 2)
+            kernel.store(stream, f"v{stream.value}", known[stream.name], 2)
         kernel.add("}")
     single = [s for s in kernel.outputs if s not in full]
     if single:
-        kernel.add("if (alive && first == 0) {")
+        kernel.add("if (first == 0) {")
         for stream in single:
             kernel.store(stream, f"v{stream.value}", at_row(stream), 2)
         kernel.add("}")
@@ -355,14 +354,14 @@ def _add_part(kernel, length, parts):
     kernel.add(f"const {whole} high = min(length, low + piece);")
 
 
-def _accumulate(kernel, operand, operation, reduced, above):
-    """The loop's body: the value of element `c`, joined to `part`. What the kept axes alone decide
+def _accumulate(kernel, operand, reduced, above):
+    """The loop's body: the value of element `c`, added to `part`. What the kept axes alone decide
     is computed here too: it is mostly absent."""
     known = _add_inner(kernel, "c", "c", *reduced, "r", above, depth=2)
     _print_values(
         kernel, range(len(kernel.program.values) - 1), lambda stream: known.get(stream.name, "0"), 2
     )
-    kernel.add(f"part = {operation}::join(part, v{operand});", 2)
+    kernel.add(f"part.add(v{operand});", 2)
 
 
 def _finish(kernel, k, row, compute, kind, results, parts, index, grid, group, attributes):
@@ -404,12 +403,12 @@ def _reduce_rows(kernel, kept, reduced, results, length, parts):
     _add_team(kernel, results, short, teams, threads)
     _add_part(kernel, length, parts)
     above = kernel.add_offsets("r", "row", *kept)
-    kernel.add(f"{kind} part = {operation}::identity();")
+    kernel.add(f"Running<{operation}, {kind}> part;")
     kernel.add(f"for ({kernel.whole} c = low + first; c < high; c += step) {{")
-    _accumulate(kernel, operand, operation, reduced, above)
+    _accumulate(kernel, operand, reduced, above)
     kernel.add("}")
-    kernel.add(f"const {kind} total = {_joined_by_team(kernel, operation, kind, 'part')};")
-    kernel.add("if (alive && first == 0) {")
+    kernel.add(f"const {kind} total = {_joined_by_team(kernel, operation, kind, 'part.total()')};")
+    kernel.add("if (first == 0) {")
     grid = (up(results, teams), parts, 1)
     return _finish(
         kernel,
@@ -437,14 +436,14 @@ def _reduce_columns(kernel, kept, reduced, results, length, parts):
     _add_part(kernel, length, parts)
     above = kernel.add_offsets("r", "row", *kept)
     kernel.add(f"threadgroup {kind} shared[{GROUP}];")
-    kernel.add(f"{kind} part = {operation}::identity();")
+    kernel.add(f"Running<{operation}, {kind}> part;")
     kernel.add(f"for ({kernel.whole} c = low + thread_in_group.y; c < high; c += {height}) {{")
-    _accumulate(kernel, operand, operation, reduced, above)
+    _accumulate(kernel, operand, reduced, above)
     kernel.add("}")
-    kernel.add(f"shared[thread_in_group.y * {COLUMNS} + thread_in_group.x] = part;")
+    kernel.add(f"shared[thread_in_group.y * {COLUMNS} + thread_in_group.x] = part.total();")
     kernel.add("threadgroup_barrier(mem_flags::mem_threadgroup);")
     kernel.add("if (alive && thread_in_group.y == 0) {")
-    kernel.add(f"{kind} total = part;", 2)
+    kernel.add(f"{kind} total = part.total();", 2)
     kernel.add(f"for (uint y = 1; y < {height}; y++)", 2)
     kernel.add(f"total = {operation}::join(total, shared[y * {COLUMNS} + thread_in_group.x]);", 3)
     grid = (up(results, COLUMNS), parts, 1)

@@ -5,8 +5,11 @@ function constants, so that a kernel exists once for each format of numbers.
 """
 
 import struct
+from dataclasses import replace
 
-from .dispatch import Bytes, Dispatch, In, Operand, Out, launcher
+from mlxc._table.rows import BY_NAME
+
+from .dispatch import Bytes, Dispatch, Faults, In, Operand, Out, launcher
 from .layout import LIMIT, spread, up
 
 NUMBERS = ("float32", "float16", "bfloat16")
@@ -55,7 +58,18 @@ def _product(ins: list[Operand], out: Operand, params, gathered: bool) -> list[D
         constants=_settings(group_size, bits, mode, scales)
         | {5: gathered, 6: bool(transpose), 7: min(m, FEW)},
     )
-    return [step]
+    if not gathered or out.size == 0:
+        return [step]
+    code = Bytes(struct.pack("<I", BY_NAME["gather_qmm"].code))
+    check = replace(
+        step,
+        function="packed_check",
+        arguments=[*indices, Bytes(packed), code, Faults()],
+        grid=(items, 1, 1),
+        group=(32, 1, 1),
+        groups=False,
+    )
+    return [check, step]
 
 
 @launcher("quantized_matmul")

@@ -21,8 +21,8 @@ TO_SCRATCH, TO_VALUES, TO_PLACES, TO_FETCHED = range(4)
 PART = 1 << 14  # values of a part in searches of extrema
 
 
-def key_of(dtype, itemsize):
-    """The word of the kernels for a dtype's keys, and their bytes."""
+def key_of(itemsize):
+    """The word of the kernels for keys of elements of that many bytes, and the keys' bytes."""
     return ("u64", 8) if itemsize == 8 else ("u32", 4)
 
 
@@ -93,7 +93,7 @@ def order(row, ins, outs, params):
     n, inner, lines = lines_of(x, axis)
     if n >= LIMIT or lines * up(n, BLOCK) >= LIMIT:
         return None
-    word, _ = key_of(x.dtype, x.itemsize)
+    word, _ = key_of(x.itemsize)
     wants_places = row.startswith("arg")
     fetched = not wants_places and (x.dtype == "complex64" or row == "partition")
     finish = TO_PLACES if wants_places else TO_FETCHED if fetched else TO_VALUES
@@ -130,7 +130,7 @@ def extremum(row, ins, outs, params):
         return []
     if n >= LIMIT or lines >= LIMIT:
         return None
-    word, size = key_of(x.dtype, x.itemsize)
+    word, size = key_of(x.itemsize)
     parts = up(n, PART) if lines < 4096 else 1
     width = up(n, parts)
     finish = TO_PLACES if parts == 1 else TO_SCRATCH
@@ -167,7 +167,7 @@ def search(row, ins, outs, params):
         return None
     if values.size == 0:
         return []
-    word, _ = key_of(values.dtype, values.itemsize)
+    word, _ = key_of(values.itemsize)
     constants = {0: CODE[values.dtype], 1: True, 2: False, 3: TO_PLACES, 4: False}
     about = facts(sequence.size, width=int(params[0]))
     return [

@@ -532,3 +532,16 @@ def _out_of_bounds(index, target):
     raise ValueError(
         f"List index {index} is out of bounds for destination of length {len(target)}."
     )
+
+
+def without_arrays(kind, draws):
+    """A layer of a kind, to be given the arrays of another one.
+
+    The random state moves on as if as many arrays had been drawn, as it does in MLX, so that a
+    program that converts layers gets the same numbers afterwards.
+    """
+    layer = kind.__new__(kind)
+    Module.__init__(layer)
+    for _ in range(draws):
+        mx.random.uniform()
+    return layer

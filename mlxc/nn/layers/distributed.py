@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import mlxc.core as mx
 from mlxc.nn.layers import _checks
-from mlxc.nn.layers.base import Module
+from mlxc.nn.layers.base import Module, without_arrays
 from mlxc.nn.layers.quantized import QuantizedLinear, _Quantized
 from mlxc.utils import tree_flatten, tree_map_with_path, tree_unflatten
 
@@ -176,8 +176,7 @@ class _ShardedLinear(Module):
             group (Group, optional): the processes; all of them by default.
         """
         group = _checks.members(group)
-        layer = cls.__new__(cls)
-        Module.__init__(layer)
+        layer = without_arrays(cls, draws=1 + ("bias" in linear_layer))
         predicate = cls._sharding(segments)
         for name, value in _shard(linear_layer.parameters(), predicate, group).items():
             setattr(layer, name, value)
@@ -298,8 +297,7 @@ class _QuantizedSharded(_Quantized):
         """
         source = quantized_linear_layer
         group = _checks.members(group)
-        layer = cls.__new__(cls)
-        Module.__init__(layer)
+        layer = without_arrays(cls, draws=1)
         layer.group_size, layer.bits, layer.mode = source.group_size, source.bits, source.mode
         layer.biases = None
         for name, value in _shard(source.parameters(), cls._sharding(segments), group).items():

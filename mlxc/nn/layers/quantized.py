@@ -8,7 +8,7 @@ import math
 
 import mlxc.core as mx
 from mlxc.nn.layers import _checks
-from mlxc.nn.layers.base import Module
+from mlxc.nn.layers.base import Module, without_arrays
 from mlxc.utils import tree_map_with_path
 
 # (group_size, bits) of each mode, see mlxc.core.quantize.
@@ -169,8 +169,7 @@ class QuantizedLinear(_Quantized):
             bits (int, optional): bits an entry; by default the mode's.
             mode (str): the mode.
         """
-        layer = cls.__new__(cls)
-        Module.__init__(layer)
+        layer = without_arrays(cls, draws=1)
         layer._store(linear_layer.weight, group_size, bits, mode)
         layer.freeze()
         if "bias" in linear_layer:
@@ -233,8 +232,7 @@ class QuantizedEmbedding(_Quantized):
             bits (int, optional): bits an entry; by default the mode's.
             mode (str): the mode.
         """
-        layer = cls.__new__(cls)
-        Module.__init__(layer)
+        layer = without_arrays(cls, draws=1)
         layer._store(embedding_layer.weight, group_size, bits, mode)
         layer.num_embeddings, layer.dims = embedding_layer.weight.shape
         layer.freeze()
@@ -325,8 +323,7 @@ class QQLinear(Module):
         """
         if "bias" in linear_layer:
             raise NotImplementedError("QQLinear does not support bias yet.")
-        layer = cls.__new__(cls)
-        Module.__init__(layer)
+        layer = without_arrays(cls, draws=1)
         layer.group_size, layer.bits = _with_defaults(mode, group_size, bits)
         layer.mode = mode
         layer._quantized = False

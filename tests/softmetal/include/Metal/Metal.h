@@ -61,6 +61,7 @@ enum { MTLCaptureDestinationDeveloperTools = 1, MTLCaptureDestinationGPUTraceDoc
   @public
     uint64_t bits[256];
     unsigned char types[256]; /* 0: not given */
+    BOOL beyond;              /* whether one had a larger number */
 }
 - (void)setConstantValue:(const void *)value type:(MTLDataType)type atIndex:(NSUInteger)index;
 @end
