@@ -37,7 +37,7 @@ from .fuzz_targets import CLEAR, leaves, targets
 
 MEMORY = 4 << 30  # bytes of address space beyond what the child starts with
 PATIENCE = 3  # seconds until a call is interrupted
-HANG = 25  # seconds until a call that ignored that counts as hanging
+HANG = 90  # seconds until a call that ignored that counts as hanging
 BATCH = 5000  # calls that a child makes
 # What Python and NumPy say themselves of arguments that are converted.
 PYTHONS_OWN = re.compile(
