@@ -81,7 +81,7 @@ cdef tuple program_rows(Program program):
 
 cdef object program_bytes(Program program):
     total = 0
-    streams = [(dtype, strides) for kind, dtype, _, _, strides in
+    streams = [(dtype, strides) for _, dtype, _, _, strides in
                [value for value in program.values if value[0] == "load"]]
     streams += [(dtype, strides) for _, dtype, _, strides in program.outputs]
     for dtype, strides in streams:

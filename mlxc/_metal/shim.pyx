@@ -287,7 +287,6 @@ cdef class Device:
         while self.nsent:
             self.wait_for_oldest()
 
-
     cdef str take_error(self):
         """What failed first since the last time, with the kernels that it may have been."""
         cdef int k

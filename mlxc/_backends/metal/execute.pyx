@@ -22,9 +22,7 @@ from mlxc._metal.shim cimport (
 from mlxc._table.dtypes import DTYPES
 
 from . import programs
-from .dispatch import (
-    FAULT_BYTES, LAUNCHERS, Bytes, Faults, In, Operand, Out, Scratch, fault_text,
-)
+from .dispatch import FAULT_BYTES, LAUNCHERS, Bytes, Faults, In, Operand, Scratch, fault_text
 from .pipelines import Pipelines
 
 DEBUG = int(os.environ.get("MLXC_DEBUG", "0") or 0)
