@@ -365,3 +365,20 @@ def test_a_primitive_of_several_outputs_is_planned_with_them_wherever_a_window_e
     values, vectors = mx.linalg.eigh(x)
     mx.eval(values, vectors)
     assert values.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("dtype", [mx.float16, mx.bfloat16], ids=str)
+def test_half_floats_that_are_compared_stepped_or_converted_are_what_is_stored(dtype):
+    a, b = (mx.array(generator(k).normal(size=(40, 30)), dtype=dtype) for k in (1, 2))
+    for function in (lambda: a + b, lambda: mx.exp(a) * b, lambda: a - mx.mean(b, axis=1)[:, None]):
+        stored = function()
+        mx.eval(stored)
+        assert mx.array_equal(stored, function()).item()
+        assert not mx.any(function() < stored).item()
+        assert (function().astype(mx.float32) - stored.astype(mx.float32)).tolist() == [
+            [0] * 30
+        ] * 40
+        assert (mx.floor(function() * 64) - mx.floor(stored * 64)).tolist() == [[0] * 30] * 40
+        assert (
+            (function() * 64).astype(mx.int32) - (stored * 64).astype(mx.int32)
+        ).any().item() == 0

@@ -1,6 +1,8 @@
 """A small fixed part of what the fuzzer does, and what it found, minimised: see fuzz.py."""
 
+import io
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 import mlxc.core as mx
+from mlxc.core import _files
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,6 +45,44 @@ def test_a_triangular_matrix_that_cannot_be_solved_with_is_named(matrix):
     for solve in (mx.linalg.cholesky_inv, mx.linalg.tri_inv):
         with pytest.raises(np.linalg.LinAlgError, match=r"^\[solve_triangular\]"):
             mx.eval(solve(a, stream=mx.cpu))
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer that sends signals")
+@pytest.mark.parametrize("convert", [np.asarray, np.array, memoryview, lambda x: np.add(x, 1)])
+def test_a_signal_while_numpy_waits_for_an_array_is_heard(convert):
+    class Stop(BaseException):
+        pass
+
+    def stop(number, frame):
+        raise Stop
+
+    x = mx.sum(mx.broadcast_to(mx.array(1.0), (2**36,)))
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(Stop):
+            convert(x)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_large_arrays_are_written_in_pieces_between_which_signals_are_heard(monkeypatch):
+    written = []
+
+    class Full(io.BytesIO):
+        def write(self, data):
+            written.append(len(data))
+            return super().write(data)
+
+    monkeypatch.setattr(_files, "PIECE", 1000)
+    for save in (mx.save, lambda file, x: mx.save_safetensors(file, {"x": x}),
+                 lambda file, x: mx.save_gguf(file, {"x": x}, {})):  # fmt: skip
+        file = Full()
+        save(file, mx.zeros((5000,), mx.int8))
+        assert written and max(written) <= 1000
+        assert len(file.getvalue()) > 5000
+        written.clear()
 
 
 def test_a_mirrored_margin_of_any_width_is_refused_or_made():

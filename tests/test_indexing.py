@@ -330,6 +330,49 @@ def test_assignment_leaves_other_handles_alone():
     assert (x.tolist(), y.tolist(), view.tolist()) == ([1, 9, 3], [1, 2, 3], [2, 3])
 
 
+def test_an_update_is_written_where_its_array_stands_if_nobody_else_holds_it():
+    x = mx.zeros((64, 1000))
+    mx.eval(x)
+    mx.reset_peak_memory()
+    start = mx.get_active_memory()
+    for k in range(5):
+        x[k : k + 1] = k + 1.0
+        mx.eval(x)
+    assert mx.get_peak_memory() < start + 1.5 * x.nbytes
+    assert x[:6, 7].tolist() == [1, 2, 3, 4, 5, 0]
+
+
+@pytest.mark.parametrize("mode", ["put", "add"])
+def test_an_update_leaves_whoever_else_holds_its_array_alone(mode):
+    def change(a, b):
+        if mode == "put":
+            a[1:, ::2] = b
+        else:
+            a = a.at[1:, ::2].add(b)
+        return a
+
+    base = np.arange(24, dtype=np.float32).reshape(4, 6)
+    wanted = change(mx.array(base), mx.full((3, 3), 5.0)).tolist()
+    x = mx.array(base)
+    view = x[2:]  # pending, of the same memory
+    y = change(x + 0.0, mx.full((3, 3), 5.0))
+    z = change(mx.array(x), mx.full((3, 3), 5.0))
+    mx.eval(y, z, view)
+    assert y.tolist() == z.tolist() == wanted and view.tolist() == base[2:].tolist()
+    shared = np.array(x, copy=False)
+    kept = change(x, x[:3, ::2]) if mode == "add" else change(x + 0, x[:3, ::2])
+    mx.eval(kept)
+    np.testing.assert_array_equal(shared, base)
+    moved = mx.array(base)
+    moved[1:] = moved[:-1]
+    np.testing.assert_array_equal(moved, np.concatenate([base[:1], base[:-1]]))
+    reader = mx.array(base)
+    doubled = reader * 2  # reads what the update would be written over
+    reader[:2] = mx.ones((2, 6))
+    mx.eval(reader, doubled)
+    np.testing.assert_array_equal(doubled, base * 2)
+
+
 def test_assigned_values_take_the_arrays_dtype():
     x = mx.array([1, 2, 3])
     x[0] = 7.9

@@ -330,3 +330,27 @@ def test_segmented_mm_multiplies_each_segment():
         mx.eval(mx.segmented_mm(a, b, mx.array([[0, 901]])))
     with pytest.raises(ValueError, match="segmented_mm"):
         mx.segmented_mm(a, b, mx.array([0, 2, 4]))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("m, k, n", [(100, 33, 9), (13, 1, 16), (37, 1601, 17), (70, 8, 12)])
+@pytest.mark.parametrize("left", ["rows", "columns", "steps"])
+@pytest.mark.parametrize("right", ["rows", "columns", "steps"])
+def test_products_of_small_integers_are_exact_in_every_layout(m, k, n, left, right, dtype):
+    def operand(rows, columns, layout):
+        if layout == "columns":
+            return operand(columns, rows, "rows").T
+        step = 2 if layout == "steps" else 1
+        x = mx.array(RNG.integers(-3, 4, (rows, step * columns)).astype("float32"))
+        return x.astype(getattr(mx, dtype))[:, ::step]
+
+    a, b = operand(m, k, left), operand(k, n, right)
+    expected = mx.array((exact(a) @ exact(b)).astype("float32")).astype(getattr(mx, dtype))
+    assert np.array_equal(exact(a @ b), exact(expected))
+
+
+def test_products_of_bfloat16_pass_on_what_is_not_finite():
+    a = np.ones((20, 33), "float32")
+    a[3, 4], a[5, 32] = np.inf, np.nan
+    product = exact(mx.array(a).astype(mx.bfloat16) @ mx.ones((33, 40)).astype(mx.bfloat16))
+    assert (product[3] == np.inf).all() and np.isnan(product[5]).all() and (product[0] == 33).all()

@@ -76,6 +76,10 @@ COMPARISONS[Py_NE], COMPARISONS[Py_GT], COMPARISONS[Py_GE] = NOT_EQUAL, GREATER,
 # late.
 HOOKS = {}
 
+# (address, exception) of the array whose evaluation for a buffer failed last. NumPy drops the
+# exception, a Ctrl-C too, and asks __array__ next, which raises it again.
+cdef tuple UNHEARD = None
+
 
 cdef Node NOTHING = scalar_node(BOOL, False)
 
@@ -615,7 +619,11 @@ cdef class array:
         return rebuild, HOOKS["getstate"](self)
 
     def __array__(self, dtype=None, copy=None):
+        global UNHEARD
         import numpy
+        if UNHEARD is not None and UNHEARD[0] == <size_t><void*>self:
+            error, UNHEARD = UNHEARD[1], None
+            raise error
         values = to_numpy(self)
         if dtype is not None and values.dtype != dtype:
             return values.astype(dtype)
@@ -631,6 +639,7 @@ cdef class array:
         return HOOKS["namespace"]()
 
     def __getbuffer__(self, Py_buffer* view, int flags):
+        global UNHEARD
         cdef Node node = self.node
         cdef Py_ssize_t* dims
         if node.dtype == BFLOAT16 and flags & PyBUF_FORMAT == PyBUF_FORMAT:
@@ -638,10 +647,16 @@ cdef class array:
                 "[buffer] the buffer protocol knows no bfloat16; astype(float32) gives values, "
                 "view(uint16) bits"
             )
-        evaluate_one(node)
-        if elements_overlap(node):   # the handle moves to a copy with a place for each
-            self.node = node = bind_row(CONCATENATE, (node,), (0,))
+        UNHEARD = None
+        try:
             evaluate_one(node)
+            if elements_overlap(node):   # the handle moves to a copy with a place for each
+                node = bind_row(CONCATENATE, (node,), (0,))
+                evaluate_one(node)
+                self.node = node
+        except BaseException as error:
+            UNHEARD = (<size_t><void*>self, error)
+            raise
         own_buffer(node)
         if not flags & PyBUF_STRIDES and not is_row_major(node):
             raise BufferError("[buffer] the array is not dense in row-major order; ask for "

@@ -44,6 +44,8 @@ cdef class Plan:
     cdef list params               # the parameters that belong to the key
 
 cdef Step program_step(Executable program, Program source, list outputs, list donors)
-cdef Step kernel_step(Launcher launcher, str name, object params, list inputs, list outputs)
+cdef Step kernel_step(
+    Launcher launcher, str name, object params, list inputs, list outputs, list donors
+)
 cdef int set_dead(Step step, list slots) except -1
 cdef bint same_params(object a, object b) except -1

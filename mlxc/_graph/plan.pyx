@@ -63,7 +63,9 @@ cdef Step program_step(Executable program, Program source, list outputs, list do
     return step
 
 
-cdef Step kernel_step(Launcher launcher, str name, object params, list inputs, list outputs):
+cdef Step kernel_step(
+    Launcher launcher, str name, object params, list inputs, list outputs, list donors
+):
     """A step that calls a launcher; operands are (slot, offset, dtype, shape, strides)."""
     cdef Step step = Step.__new__(Step)
     cdef int k, axis, ndim
@@ -100,7 +102,7 @@ cdef Step kernel_step(Launcher launcher, str name, object params, list inputs, l
         step.work += view.size
         sizes.append(view.size * view.itemsize)
     set_outputs(step, [(operand[0], size) for operand, size in zip(outputs, sizes[len(inputs):])],
-                [-1] * len(outputs))
+                donors)
     return step
 
 

@@ -408,16 +408,28 @@ class Planner:
                 item = size_of_dtype(dtype)
                 slot = self.new_slot(product(shape) * item)
                 outputs.append((slot, 0, dtype, shape, dense_strides(shape, item)))
-        self.add_kernel(row.name, node_params(node), operands, outputs)
+        self.add_kernel(row, node_params(node), operands, outputs)
 
-    def add_kernel(self, name, params, operands, outputs):
+    def overwritten(self, operands):
+        """The slot of the first operand if an output may be written over it: it is dense and of no
+        other operand. `settle` sees to it that this is its last use."""
+        slot, offset, dtype, shape, strides = operands[0]
+        item = size_of_dtype(dtype)
+        wanted = dense_strides(squeezed(shape), item)
+        fits = offset == 0 and product(shape) > 0 and squeeze_strides(shape, strides) == wanted
+        fits = fits and slot not in [other[0] for other in operands[1:]]
+        return slot if fits and self.may_donate(slot, product(shape) * item) else -1
+
+    def add_kernel(self, row, params, operands, outputs):
         """The step of a Kernel row: the device's, or the processor's."""
+        name = row.name
         executable = None
         slots = [(output[0], self.slot_bytes[output[0]]) for output in outputs]
         if self.on_device:
             executable = kernel_on_device(name, params, operands, outputs)
         if executable is None:
-            step = kernel_step(find_launcher(name), name, params, operands, outputs)
+            donors = [self.overwritten(operands)] if row.overwrites else [-1] * len(outputs)
+            step = kernel_step(find_launcher(name), name, params, operands, outputs, donors)
         else:
             slots += self.scratch(executable)
             step = device_step(executable, name, slots)

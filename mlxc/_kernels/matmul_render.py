@@ -14,7 +14,10 @@ from mlxc._kernels.matmul_templates import (
     FETCH,
     FETCH_HALF,
     HEADER,
+    MULTIPLY,
+    MULTIPLY_PAIRS,
     PACKED,
+    PAIRS,
     PANEL,
     PANEL_4,
     SKINNY,
@@ -24,6 +27,7 @@ from mlxc._kernels.matmul_templates import (
 # as
 # the register file holds beside one row of b and a broadcast.
 SHAPES = {"v4": (64, 12, 2), "v3": (32, 6, 2), "v2": (16, 4, 2), "arm64": (16, 8, 3)}
+PAIRED = ("v4",)  # where some processors multiply pairs of bfloat16
 
 
 class Type(NamedTuple):
@@ -65,10 +69,17 @@ def render(isa: str) -> dict[str, str]:
             "@DOT@": str(16384 // t.size),
         }
         parts.append(_fill(FETCH_HALF if t.word == "f32" else FETCH, names))
-        parts.append(_micro(t, rows, vectors, lanes))
+        parts.append(_micro("micro", t, rows, vectors, lanes, vectors * lanes))
+        parts.append(_micro("narrow", t, rows, 1, lanes, vectors * lanes))
         for panel in sorted({rows, vectors * lanes}):
             text = PANEL_4 if t.size == 4 and panel >= 4 else PANEL
             parts.append(_fill(text, names | {"@R@": str(panel), "@FOURS@": str(panel // 4 * 4)}))
+        if t.word == "f32" and isa in PAIRED:
+            parts.append(_micro_pairs(rows, vectors, lanes))
+            parts += [PAIRS.replace("@R@", str(panel)) for panel in (rows, vectors * lanes)]
+            parts.append(_fill(MULTIPLY_PAIRS, names))
+        else:
+            parts.append(_fill(MULTIPLY, names))
         parts.append(_fill(PACKED, names))
         parts += [_axpy(t, m, depth, lanes) for m in ROWS for depth in (_depth(m), 1)]
         parts.append(_lanes(t, lanes))
@@ -101,13 +112,14 @@ def _tile(m: int, n: int, of: str = "c") -> list[list[str]]:
     return [[f"{of}{i}_{j}" for j in range(n)] for i in range(m)]
 
 
-def _micro(t: Type, rows: int, vectors: int, lanes: int) -> str:
-    """c = a @ b (+ c) for one register tile: packed a and b, any row length of c."""
+def _micro(name: str, t: Type, rows: int, vectors: int, lanes: int, width: int) -> str:
+    """c = a @ b (+ c) for one register tile: packed a and b, these `width` wide, any row length of
+    c."""
     c = _tile(rows, vectors)
     flat = [name for row in c for name in row]
-    v, u, width = f"v_{t.word}", f"u_{t.word}", vectors * lanes
+    v, u = f"v_{t.word}", f"u_{t.word}"
     out = [
-        f"cdef void micro_{t.word}(Py_ssize_t kc, const {t.name}* a, const {t.name}* b,",
+        f"cdef void {name}_{t.word}(Py_ssize_t kc, const {t.name}* a, const {t.name}* b,",
         f"        {t.name}* c, Py_ssize_t row, bint add) noexcept nogil:",
         "    cdef Py_ssize_t k",
         f"    cdef {t.name} x",
@@ -127,6 +139,62 @@ def _micro(t: Type, rows: int, vectors: int, lanes: int) -> str:
     for i in range(rows):
         out += [f"    (<{u}*>(c + {i} * row + {j * lanes}))[0] = {c[i][j]}" for j in range(vectors)]
     return "\n".join(out) + "\n"
+
+
+def _micro_pairs(rows: int, vectors: int, lanes: int) -> str:
+    """c = a @ b (+ c) for panels of pairs of bfloat16, by intrinsics, because the instruction is
+    beyond the set; whether the processor has it is asked as the program runs."""
+    c = _tile(rows, vectors)
+    flat = [name for row in c for name in row]
+    places = [f"c + {i} * row + {j * lanes}" for i in range(rows) for j in range(vectors)]
+    loads = [f"b{j} = (__m512bh)_mm512_loadu_si512(b + {j * lanes})" for j in range(vectors)]
+    body = [f"        __m512bh {load};" for load in loads]
+    for i in range(rows):
+        body.append(f"        x = (__m512bh)_mm512_set1_epi32((int)a[{i}]);")
+        body += [
+            f"        {c[i][j]} = _mm512_dpbf16_ps({c[i][j]}, x, b{j});" for j in range(vectors)
+        ]
+    lines = [
+        "#include <immintrin.h>",
+        "static inline int can_pair(void) {",
+        '    return __builtin_cpu_supports("avx512bf16");',
+        "}",
+        "static inline uint32_t pair_of(const char *s, Py_ssize_t along, int both) {",
+        "    uint16_t low, high = 0;",
+        "    memcpy(&low, s, 2);",
+        "    if (both) memcpy(&high, s + along, 2);",
+        "    return low | (uint32_t)high << 16;",
+        "}",
+        '__attribute__((target("avx512bf16")))',
+        "static void micro_pairs(Py_ssize_t depth, const uint32_t *a, const uint32_t *b, float *c,",
+        "                        Py_ssize_t row, int add) {",
+        "    __m512bh x;",
+        *(f"    __m512 {name} = _mm512_setzero_ps();" for name in flat),
+        f"    for (Py_ssize_t k = 0; k < depth; k++, a += {rows}, b += {vectors * lanes}) {{",
+        *body,
+        "    }",
+        "    if (add) {",
+        *(
+            f"        {x} = _mm512_add_ps({x}, _mm512_loadu_ps({at}));"
+            for x, at in zip(flat, places)
+        ),
+        "    }",
+        *(f"    _mm512_storeu_ps({at}, {x});" for x, at in zip(flat, places)),
+        "}",
+    ]
+    block = "\n".join(f"    {line}" for line in lines)
+    return f'''
+cdef extern from *:
+    """
+{block}
+    """
+    ctypedef unsigned int uint32_t
+    bint can_pair() noexcept nogil
+    uint32_t pair_of(const char*, Py_ssize_t, bint) noexcept nogil
+    void micro_pairs(Py_ssize_t, const uint32_t*, const uint32_t*, float*, Py_ssize_t,
+        bint) noexcept nogil
+
+'''
 
 
 def _depth(m: int) -> int:

@@ -96,6 +96,11 @@ cdef inline Py_ssize_t pieces(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
 cdef inline Py_ssize_t padded(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
     return (n + size - 1) // size * size
 
+
+cdef inline Py_ssize_t depth_of(const Product* g) noexcept nogil:
+    # How many values, or pairs of values, a row of a panel has.
+    return (g.kc + 1) // 2 if g.pairs else g.kc
+
 '''
 
 # Between the stored format and the compute type: only float32 has others than its own.
@@ -236,6 +241,103 @@ cdef void panel_@t@_@R@(const char* s, Py_ssize_t across, Py_ssize_t along, int 
 
 """
 
+# The microkernel of packed panels; a narrow one where one vector holds the columns that are left.
+MULTIPLY = """
+cdef inline void pair_@t@(Product* g) noexcept nogil:
+    pass
+
+
+cdef inline void multiply_@t@(const Product* g, Py_ssize_t depth, const @T@* a, const @T@* b,
+        @T@* c, Py_ssize_t row, bint add, Py_ssize_t n) noexcept nogil:
+    if n <= @LANES@:
+        narrow_@t@(depth, a, b, c, row, add)
+    else:
+        micro_@t@(depth, a, b, c, row, add)
+
+"""
+
+# bfloat16 where the processor multiplies pairs of them and adds up in float32. Panels hold pairs of
+# values that follow each other along the inner axis; an odd last one is paired with zero.
+PAIRS = """
+cdef inline void turn_pairs_@R@(const char* s, Py_ssize_t across, Py_ssize_t r, Py_ssize_t kc,
+        uint32_t* p) noexcept nogil:
+    cdef Py_ssize_t i, k, whole = r // 4 * 4
+    for i in range(r):
+        k = 0
+        if i % 4 == 0 and i < whole:
+            while k + 8 <= kc:
+                transpose4(s + i * across + k * 2, across, <char*>(p + k // 2 * @R@ + i), @R@ * 4)
+                k += 8
+        elif i < whole:
+            k = kc // 8 * 8
+        while k < kc:
+            p[k // 2 * @R@ + i] = pair_of(s + i * across + k * 2, 2, k + 1 < kc)
+            k += 2
+
+
+cdef void panel_pairs_@R@(const char* s, Py_ssize_t across, Py_ssize_t along, Py_ssize_t r,
+        Py_ssize_t kc, uint32_t* p) noexcept nogil:
+    cdef Py_ssize_t i, k
+    cdef const uint16_t* low
+    cdef const uint16_t* high
+    if r < @R@:
+        memset(p, 0, (kc + 1) // 2 * @R@ * 4)
+    if along == 2:
+        turn_pairs_@R@(s, across, r, kc, p)
+        return
+    k = 0
+    while across == 2 and k + 2 <= kc:
+        low = <const uint16_t*>(s + k * along)
+        high = <const uint16_t*>(s + (k + 1) * along)
+        for i in range(r):
+            p[i] = low[i] | <uint32_t>high[i] << 16
+        p += @R@
+        k += 2
+    while k < kc:
+        for i in range(r):
+            p[i] = pair_of(s + i * across + k * along, along, k + 1 < kc)
+        p += @R@
+        k += 2
+
+"""
+
+MULTIPLY_PAIRS = """
+cdef void rows_pairs(const Product* g, Py_ssize_t first, Py_ssize_t count,
+        char* panels) noexcept nogil:
+    cdef const char* a = g.a + first * g.a_row + g.k0 * g.a_col
+    cdef Py_ssize_t i
+    for i in range(0, count, @MR@):
+        panel_pairs_@MR@(a + i * g.a_row, g.a_row, g.a_col, least(@MR@, count - i), g.kc,
+            <uint32_t*>panels + i * depth_of(g))
+
+
+cdef void columns_pairs(const Product* g, Py_ssize_t first, Py_ssize_t count,
+        char* panels) noexcept nogil:
+    cdef const char* b = g.b + first * g.b_col + g.k0 * g.b_row
+    cdef Py_ssize_t i
+    for i in range(0, count, @NR@):
+        panel_pairs_@NR@(b + i * g.b_col, g.b_col, g.b_row, least(@NR@, count - i), g.kc,
+            <uint32_t*>panels + i * depth_of(g))
+
+
+cdef inline void pair_f32(Product* g) noexcept nogil:
+    g.pairs = g.a_form == BRAIN and g.b_form == BRAIN and can_pair()
+    if g.pairs:
+        g.rows = rows_pairs
+        g.columns = columns_pairs
+
+
+cdef inline void multiply_f32(const Product* g, Py_ssize_t depth, const float* a, const float* b,
+        float* c, Py_ssize_t row, bint add, Py_ssize_t n) noexcept nogil:
+    if g.pairs:
+        micro_pairs(depth, <const uint32_t*>a, <const uint32_t*>b, c, row, add)
+    elif n <= @LANES@:
+        narrow_f32(depth, a, b, c, row, add)
+    else:
+        micro_f32(depth, a, b, c, row, add)
+
+"""
+
 PACKED = """
 cdef void rows_@t@(const Product* g, Py_ssize_t first, Py_ssize_t count,
         char* panels) noexcept nogil:
@@ -256,7 +358,7 @@ cdef void columns_@t@(const Product* g, Py_ssize_t first, Py_ssize_t count,
 
 
 cdef void plan_@t@(Product* g) noexcept nogil:
-    cdef Py_ssize_t blocks, macs
+    cdef Py_ssize_t blocks, macs, deepest
     cdef Py_ssize_t a_size = @SIZE@ if g.a_form == OWN else 2
     cdef Py_ssize_t b_size = @SIZE@ if g.b_form == OWN else 2
     cdef bint a_flat = g.a_col == a_size, a_tall = g.a_row == a_size
@@ -267,6 +369,7 @@ cdef void plan_@t@(Product* g) noexcept nogil:
     g.mr, g.nr = @MR@, @NR@
     g.rows = rows_@t@
     g.columns = columns_@t@
+    g.pairs = False
     if few_rows or few_columns:
         # The few become the rows. Dot products read both operands in order: first choice.
         if few_columns and (not few_rows or a_flat and not b_tall):
@@ -274,7 +377,11 @@ cdef void plan_@t@(Product* g) noexcept nogil:
         plan_skinny_@t@(g)
         return
     g.skinny = False
-    blocks = pieces(g.k, @KC@) if g.k > @KC@ * 4 // 3 else 1
+    if g.n <= @MR@ and g.m > 2 * @NR@:  # columns of a tile would be mostly empty, its rows are not
+        swap_@t@(g)
+    pair_@t@(g)
+    deepest = @KC@ * (2 if g.pairs else 1)
+    blocks = pieces(g.k, deepest) if g.k > deepest * 4 // 3 else 1
     g.kb = padded(pieces(g.k, blocks), 8) if blocks > 1 else (g.k if g.k > 0 else 1)
     g.nb = least(padded(g.n, @NR@), 3072 // @NR@ * @NR@)
     g.un = least(512 // @NR@ * @NR@, g.nb)
@@ -336,15 +443,15 @@ cdef bint advance_@t@(Product* g) noexcept nogil:
 
 cdef void pack_@t@(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
     cdef Product* g = <Product*>arg
-    cdef Py_ssize_t i, count
+    cdef Py_ssize_t i, count, depth = depth_of(g)
     if unit < g.b_units:
         i = unit * @NR@ * @PB@
         count = least(g.nc - i, @NR@ * @PB@)
-        g.columns(g, g.j0 + i, count, g.scratch + i * g.kc * @SIZE@)
+        g.columns(g, g.j0 + i, count, g.scratch + i * depth * @SIZE@)
     else:
         i = (unit - g.b_units) * @MR@ * @PA@
         count = least(g.mc - i, @MR@ * @PA@)
-        g.rows(g, g.i0 + i, count, g.scratch + g.a_at + i * g.kc * @SIZE@)
+        g.rows(g, g.i0 + i, count, g.scratch + g.a_at + i * depth * @SIZE@)
 
 
 cdef void deliver_@t@(Product* g, @T@* row, Py_ssize_t i, Py_ssize_t j,
@@ -369,11 +476,11 @@ cdef void deliver_@t@(Product* g, @T@* row, Py_ssize_t i, Py_ssize_t j,
         store_@t@(row, d, g.out_col, g.out_form, n)
 
 
-cdef void edge_@t@(Py_ssize_t kc, const @T@* a, const @T@* b, @T@* c, Py_ssize_t row, bint add,
-        Py_ssize_t m, Py_ssize_t n) noexcept nogil:
+cdef void edge_@t@(const Product* g, Py_ssize_t depth, const @T@* a, const @T@* b, @T@* c,
+        Py_ssize_t row, bint add, Py_ssize_t m, Py_ssize_t n) noexcept nogil:
     cdef @T@[@MR@ * @NR@] whole
     cdef Py_ssize_t i, j
-    micro_@t@(kc, a, b, whole, @NR@, False)
+    multiply_@t@(g, depth, a, b, whole, @NR@, False, n)
     for i in range(m):
         if add:
             for j in range(n):
@@ -385,7 +492,7 @@ cdef void edge_@t@(Py_ssize_t kc, const @T@* a, const @T@* b, @T@* c, Py_ssize_t
 
 cdef void tile_@t@(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
     cdef Product* g = <Product*>arg
-    cdef Py_ssize_t down = pieces(g.mc, g.um), kc = g.kc, i, j, m, n
+    cdef Py_ssize_t down = pieces(g.mc, g.um), depth = depth_of(g), i, j, m, n
     cdef Py_ssize_t top = (unit % down) * g.um, bottom = least(g.mc, top + g.um)
     cdef Py_ssize_t left = (unit // down) * g.un, right = least(g.nc, left + g.un)
     cdef bint apart = g.out_form != OWN or g.out_col != @SIZE@, add = g.k0 > 0
@@ -397,15 +504,16 @@ cdef void tile_@t@(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
     if g.fused:
         a += worker * g.um * g.kb
         g.rows(g, g.i0 + top, bottom - top, <char*>a)
-        a -= top * kc
+        a -= top * depth
     for j in range(left, right, @NR@):
         n = least(@NR@, right - j)
         for i in range(top, bottom, @MR@):
             m = least(@MR@, bottom - i)
             if m == @MR@ and n == @NR@:
-                micro_@t@(kc, a + i * kc, b + j * kc, acc + i * row + j, row, add)
+                multiply_@t@(g, depth, a + i * depth, b + j * depth, acc + i * row + j, row, add,
+                    n)
             else:
-                edge_@t@(kc, a + i * kc, b + j * kc, acc + i * row + j, row, add, m, n)
+                edge_@t@(g, depth, a + i * depth, b + j * depth, acc + i * row + j, row, add, m, n)
     if g.k0 + g.kb >= g.k and (apart or g.alpha != 1 or g.c != NULL):
         for i in range(top, bottom):
             deliver_@t@(g, acc + i * row + left, g.i0 + i, g.j0 + left, right - left)

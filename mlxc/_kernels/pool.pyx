@@ -23,42 +23,50 @@ from mlxc._kernels.tile cimport F32, narrow_row, widen_row
 cdef extern from *:
     """
     #include <stdint.h>
-    /* Sixteen channels at once; a mask is all ones where the condition holds. */
+    /* Sixteen channels at once; a mask is all ones where the condition holds. Sums and maxima are
+       local vectors of the caller, so that they stay in registers. */
     #define MLXC_POOL(name, T, I) \\
         typedef T name##_v __attribute__((vector_size(16 * sizeof(T)), aligned(sizeof(T)), \\
                                           may_alias)); \\
         typedef I name##_m __attribute__((vector_size(16 * sizeof(T)), aligned(sizeof(T)), \\
                                           may_alias)); \\
-        static inline void rise_##name(T *best, const T *v) { \\
-            name##_v a = *(const name##_v *)v, b = *(name##_v *)best; \\
-            name##_m m = (name##_m)((a > b) | (a != a)); \\
-            *(name##_m *)best = (m & (name##_m)a) | (~m & (name##_m)b); \\
-        } \\
-        static inline void tally_##name(const T *best, const T *v, const T *t, T *sum, \\
-                                        T *count) { \\
-            name##_v a = *(const name##_v *)v, one = {0}; \\
-            name##_m m = (name##_m)((a == *(const name##_v *)best) | (a != a)); \\
-            one += 1; \\
-            *(name##_v *)count += (name##_v)(m & (name##_m)one); \\
-            *(name##_v *)sum += (name##_v)(m & (name##_m)*(const name##_v *)t); \\
-        } \\
-        static inline void award_##name(const T *best, const T *v, const T *share, T *to, \\
-                                        int add) { \\
+        static inline void rise_##name(name##_v *best, const T *v) { \\
             name##_v a = *(const name##_v *)v; \\
-            name##_m m = (name##_m)((a == *(const name##_v *)best) | (a != a)); \\
-            name##_v gain = (name##_v)(m & (name##_m)*(const name##_v *)share); \\
+            name##_m m = (name##_m)((a > *best) | (a != a)); \\
+            *best = (name##_v)((m & (name##_m)a) | (~m & (name##_m)*best)); \\
+        } \\
+        static inline void sum_##name(name##_v *sum, const T *v) { \\
+            *sum += *(const name##_v *)v; \\
+        } \\
+        static inline void tally_##name(const name##_v *best, const T *v, const T *t, \\
+                                        name##_v *sum, name##_v *count) { \\
+            name##_v a = *(const name##_v *)v, one = {0}; \\
+            name##_m m = (name##_m)((a == *best) | (a != a)); \\
+            one += 1; \\
+            *count += (name##_v)(m & (name##_m)one); \\
+            if (t) *sum += (name##_v)(m & (name##_m)*(const name##_v *)t); \\
+        } \\
+        static inline void award_##name(const name##_v *best, const T *v, \\
+                                        const name##_v *share, T *to, int add) { \\
+            name##_v a = *(const name##_v *)v; \\
+            name##_m m = (name##_m)((a == *best) | (a != a)); \\
+            name##_v gain = (name##_v)(m & (name##_m)*share); \\
             if (add) gain += *(name##_v *)to; \\
             *(name##_v *)to = gain; \\
         }
     MLXC_POOL(f32, float, int32_t)
     MLXC_POOL(f64, double, int64_t)
     """
-    void rise_f32(float*, const float*) noexcept nogil
-    void rise_f64(double*, const double*) noexcept nogil
-    void tally_f32(const float*, const float*, const float*, float*, float*) noexcept nogil
-    void tally_f64(const double*, const double*, const double*, double*, double*) noexcept nogil
-    void award_f32(const float*, const float*, const float*, float*, bint) noexcept nogil
-    void award_f64(const double*, const double*, const double*, double*, bint) noexcept nogil
+    ctypedef float F32V "f32_v"
+    ctypedef double F64V "f64_v"
+    void rise_f32(F32V*, const float*) noexcept nogil
+    void rise_f64(F64V*, const double*) noexcept nogil
+    void sum_f32(F32V*, const float*) noexcept nogil
+    void sum_f64(F64V*, const double*) noexcept nogil
+    void tally_f32(const F32V*, const float*, const float*, F32V*, F32V*) noexcept nogil
+    void tally_f64(const F64V*, const double*, const double*, F64V*, F64V*) noexcept nogil
+    void award_f32(const F32V*, const float*, const F32V*, float*, bint) noexcept nogil
+    void award_f64(const F64V*, const double*, const F64V*, double*, bint) noexcept nogil
 
 cdef enum:
     WIDE = 16       # channels of a block
@@ -157,18 +165,24 @@ cdef void find_best(const Pool* g, const Window* s, const char* x, Py_ssize_t n,
     cdef Py_ssize_t pixel = g.channels * g.itemsize
     cdef number[16] own, room
     cdef number a, b
+    cdef F32V f32
+    cdef F64V f64
     cdef const number* v
     for j in range(width):
         own[j] = lowest[number](0)
+    if number is float and span is Whole:
+        f32 = (<F32V*>own)[0]
+    elif number is double and span is Whole:
+        f64 = (<F64V*>own)[0]
     for d in range(s.count[0]):
         for h in range(s.count[1]):
             for w in range(s.count[2]):
                 v = load[number](x + (d * s.step[0] + h * s.step[1] + w) * pixel, g.form, room,
                                  width)
                 if number is float and span is Whole:
-                    rise_f32(own, v)
+                    rise_f32(&f32, v)
                 elif number is double and span is Whole:
-                    rise_f64(own, v)
+                    rise_f64(&f64, v)
                 else:
                     for j in range(width):
                         a = v[j]
@@ -177,8 +191,13 @@ cdef void find_best(const Pool* g, const Window* s, const char* x, Py_ssize_t n,
                             own[j] = a if (a > b) | (a != a) else b
                         else:
                             own[j] = a if a > b else b
-    for j in range(width):
-        best[j] = own[j]
+    if number is float and span is Whole:
+        (<F32V*>best)[0] = f32
+    elif number is double and span is Whole:
+        (<F64V*>best)[0] = f64
+    else:
+        for j in range(width):
+            best[j] = own[j]
 
 
 cdef void find_mean(const Pool* g, const Window* s, const char* x, Py_ssize_t n, real* mean,
@@ -186,52 +205,80 @@ cdef void find_mean(const Pool* g, const Window* s, const char* x, Py_ssize_t n,
     cdef Py_ssize_t d, h, w, j, width = 16 if span is Whole else n
     cdef Py_ssize_t pixel = g.channels * g.itemsize
     cdef real[16] own, room
+    cdef F32V f32
+    cdef F64V f64
     cdef const real* v
     for j in range(width):
         own[j] = 0
+    if real is float and span is Whole:
+        f32 = (<F32V*>own)[0]
+    elif real is double and span is Whole:
+        f64 = (<F64V*>own)[0]
     for d in range(s.count[0]):
         for h in range(s.count[1]):
             for w in range(s.count[2]):
                 v = load[real](x + (d * s.step[0] + h * s.step[1] + w) * pixel, g.form, room,
                                width)
-                for j in range(width):
-                    own[j] = own[j] + v[j]
+                if real is float and span is Whole:
+                    sum_f32(&f32, v)
+                elif real is double and span is Whole:
+                    sum_f64(&f64, v)
+                else:
+                    for j in range(width):
+                        own[j] = own[j] + v[j]
+    if real is float and span is Whole:
+        (<F32V*>own)[0] = f32
+    elif real is double and span is Whole:
+        (<F64V*>own)[0] = f64
     for j in range(width):
         mean[j] = own[j] / volume(g)
 
 
 cdef void tally(const Pool* g, const Window* s, const char* x, const char* t, Py_ssize_t n,
                 const real* best, real* sums, real* count, span kind) noexcept nogil:
-    """How many values attain the maximum, and the sum of what they carry. Padding attains a maximum
-    of minus infinity too, and carries nothing."""
+    """How many values attain the maximum, and the sum of what they carry (t; NULL: nothing).
+    Padding attains a maximum of minus infinity too, and carries nothing."""
     cdef Py_ssize_t d, h, w, j, at, width = 16 if span is Whole else n
     cdef Py_ssize_t pixel = g.channels * g.itemsize
     cdef real[16] most, found, carried, room, place
     cdef real one
+    cdef F32V most32, found32, carried32
+    cdef F64V most64, found64, carried64
     cdef const real* v
-    cdef const real* c
+    cdef const real* c = NULL
     for j in range(width):
         most[j] = best[j]
         carried[j] = 0
         found[j] = volume(g) - taps_of(s) if best[j] == lowest[real](0) else 0
+    if real is float and span is Whole:
+        most32, found32, carried32 = (<F32V*>most)[0], (<F32V*>found)[0], (<F32V*>carried)[0]
+    elif real is double and span is Whole:
+        most64, found64, carried64 = (<F64V*>most)[0], (<F64V*>found)[0], (<F64V*>carried)[0]
     for d in range(s.count[0]):
         for h in range(s.count[1]):
             for w in range(s.count[2]):
                 at = (d * s.step[0] + h * s.step[1] + w) * pixel
                 v = load[real](x + at, g.form, room, width)
-                c = load[real](t + at, g.form, place, width)
+                if t != NULL:
+                    c = load[real](t + at, g.form, place, width)
                 if real is float and span is Whole:
-                    tally_f32(most, v, c, carried, found)
+                    tally_f32(&most32, v, c, &carried32, &found32)
                 elif real is double and span is Whole:
-                    tally_f64(most, v, c, carried, found)
+                    tally_f64(&most64, v, c, &carried64, &found64)
                 else:
                     for j in range(width):
                         one = 1 if (v[j] == most[j]) | (v[j] != v[j]) else 0
                         found[j] = found[j] + one
-                        carried[j] = carried[j] + (c[j] if one != 0 else 0)
-    for j in range(width):
-        sums[j] = carried[j]
-        count[j] = found[j]
+                        if c != NULL and one != 0:
+                            carried[j] = carried[j] + c[j]
+    if real is float and span is Whole:
+        (<F32V*>sums)[0], (<F32V*>count)[0] = carried32, found32
+    elif real is double and span is Whole:
+        (<F64V*>sums)[0], (<F64V*>count)[0] = carried64, found64
+    else:
+        for j in range(width):
+            sums[j] = carried[j]
+            count[j] = found[j]
 
 
 cdef void award(const Pool* g, const Window* s, const char* x, Py_ssize_t n, const real* best,
@@ -241,11 +288,17 @@ cdef void award(const Pool* g, const Window* s, const char* x, Py_ssize_t n, con
     cdef Py_ssize_t d, h, w, j, at, width = 16 if span is Whole else n
     cdef real[16] gain, most, room
     cdef real one
+    cdef F32V most32, gain32
+    cdef F64V most64, gain64
     cdef const real* v
     cdef real* y
     for j in range(width):
         most[j] = best[j]
         gain[j] = share[j]
+    if real is float and span is Whole:
+        most32, gain32 = (<F32V*>most)[0], (<F32V*>gain)[0]
+    elif real is double and span is Whole:
+        most64, gain64 = (<F64V*>most)[0], (<F64V*>gain)[0]
     for d in range(s.count[0]):
         for h in range(s.count[1]):
             for w in range(s.count[2]):
@@ -253,9 +306,9 @@ cdef void award(const Pool* g, const Window* s, const char* x, Py_ssize_t n, con
                 v = load[real](x + at * g.channels * g.itemsize, g.form, room, width)
                 y = to + at * pitch
                 if real is float and span is Whole:
-                    award_f32(most, v, gain, y, not g.tiled)
+                    award_f32(&most32, v, &gain32, y, not g.tiled)
                 elif real is double and span is Whole:
-                    award_f64(most, v, gain, y, not g.tiled)
+                    award_f64(&most64, v, &gain64, y, not g.tiled)
                 else:
                     for j in range(width):
                         one = gain[j] if (v[j] == most[j]) | (v[j] != v[j]) else 0
@@ -331,7 +384,7 @@ cdef void spread_block(const Pool* g, const Window* s, const char* x, const char
         scatter(s, n, share, to, pitch, g.tiled)
         return
     find_best[real, span](g, s, x, n, best, 0)
-    tally[real, span](g, s, x, x, n, best, share, count, 0)
+    tally[real, span](g, s, x, NULL, n, best, share, count, 0)
     for j in range(n):
         share[j] = v[j] / count[j]
     award[real, span](g, s, x, n, best, share, to, pitch, 0)

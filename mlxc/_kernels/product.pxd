@@ -35,6 +35,7 @@ cdef struct Product:
 
     # The plan. Sizes in elements unless they say bytes.
     bint skinny
+    bint pairs                        # whether panels hold pairs of bfloat16
     Py_ssize_t scratch_bytes
     panels_fn rows                    # packs rows of a
     panels_fn columns                 # packs columns of b

@@ -5,7 +5,7 @@ cdef extern from *:
     #ifndef MLXC_SQUARE
     #define MLXC_SQUARE
     typedef int quad __attribute__((vector_size(16)));
-    typedef int quad_u __attribute__((vector_size(16), aligned(4), may_alias));
+    typedef int quad_u __attribute__((vector_size(16), aligned(2), may_alias));
     static inline void transpose4(const char *s, Py_ssize_t sr, char *d, Py_ssize_t dr) {
         quad a = *(const quad_u *)s, b = *(const quad_u *)(s + sr);
         quad c = *(const quad_u *)(s + 2 * sr), e = *(const quad_u *)(s + 3 * sr);

@@ -521,6 +521,7 @@ ROWS = register(
             vjp=_slice_update_vjp,
             jvp=_slice_update_jvp,
             vmap=_slice_update_vmap,
+            overwrites=True,
             samples=_slice_update_samples,
         ),
         Kernel(

@@ -155,6 +155,8 @@ class Kernel(Row):
     partial_cotangents: bool = False
     # whether the kernel wants row-major operands (the planner copies others): all, or one by one
     contiguous: bool | Sequence[bool] = False
+    # whether the kernel may find its only output over its first operand; it must not fail then
+    overwrites: bool = False
     samples: Any = None  # (mx, rng) -> [(operands, params), ...] for the free tests
     no_kernel: str = ""  # why there is no Metal kernel, if there is none
     kind = "kernel"

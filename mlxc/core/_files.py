@@ -15,6 +15,7 @@ import sys
 import numpy as np
 
 CHUNK = 1 << 20  # bytes a read
+PIECE = 1 << 24  # bytes a write
 MAX_DIMS = 32
 
 NUMPY_DTYPES = {
@@ -221,3 +222,10 @@ def raw_bytes(values, dtype_name):
     if sys.byteorder == "big":
         values = values.astype(NUMPY_DTYPES[dtype_name])
     return memoryview(values.reshape(-1).view(np.uint8))
+
+
+def write_values(stream, values, dtype_name):
+    """Write an array's bytes, in pieces between which Ctrl-C is heard."""
+    data = raw_bytes(values, dtype_name)
+    for start in range(0, len(data), PIECE):
+        stream.write(data[start : start + PIECE])

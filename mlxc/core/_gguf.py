@@ -10,7 +10,7 @@ import struct
 
 import numpy as np
 
-from ._files import ITEMSIZE, check_shape, element_count, raw_bytes, shorten
+from ._files import ITEMSIZE, check_shape, element_count, raw_bytes, shorten, write_values
 
 _MAGIC = b"GGUF"
 _ALIGNMENT = 32  # bytes, unless the metadata says otherwise
@@ -298,7 +298,7 @@ def write_gguf(stream, arrays, metadata):
     header = b"".join(header)
     stream.write(header + b"\0" * (-len(header) % _ALIGNMENT))
     for values, dtype_name in arrays.values():
-        stream.write(raw_bytes(values, dtype_name))
+        write_values(stream, values, dtype_name)
         stream.write(b"\0" * (-values.nbytes % _ALIGNMENT))
 
 

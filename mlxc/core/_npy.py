@@ -11,7 +11,7 @@ import zlib
 
 import numpy as np
 
-from ._files import NUMPY_DTYPES, Source, check_shape, element_count, raw_bytes, shorten
+from ._files import NUMPY_DTYPES, Source, check_shape, element_count, shorten, write_values
 
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 1 << 16
@@ -128,7 +128,7 @@ def write_npy(stream, values, dtype_name):
     padding = -(10 + len(header) + 1) % 64
     header += b" " * padding + b"\n"
     stream.write(_MAGIC + bytes((1, 0)) + struct.pack("<H", len(header)) + header)
-    stream.write(raw_bytes(values, dtype_name))
+    write_values(stream, values, dtype_name)
 
 
 def read_npz(source):

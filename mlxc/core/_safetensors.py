@@ -8,7 +8,7 @@ bits, in uint8.
 import json
 import struct
 
-from ._files import ITEMSIZE, check_shape, element_count, raw_bytes, shorten
+from ._files import ITEMSIZE, check_shape, element_count, shorten, write_values
 
 _MAX_HEADER = 100_000_000  # bytes; the format's own limit
 _WRITTEN = {
@@ -167,4 +167,4 @@ def write_safetensors(stream, arrays, metadata):
         )
     stream.write(struct.pack("<Q", len(text)) + text)
     for name in order:
-        stream.write(raw_bytes(*arrays[name]))
+        write_values(stream, *arrays[name])

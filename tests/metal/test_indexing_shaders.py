@@ -251,10 +251,17 @@ def test_rows_of_an_embedding_beyond_4_gigabytes_are_reached_by_64_bit_offsets()
     about = step.arguments[4].data
     assert int.from_bytes(about[24:32], "little") == 1 << 24
     assert int.from_bytes(about[32:40], "little") == 1024
-    half = Operand("uint8", (1 << 31, 3), (3, 1), 1)
-    both = Operand("uint8", (1 << 32, 3), (3, 1), 1)
-    assert LAUNCHERS["concatenate"]([half, half], [both], (0,)) is None  # rows fill 31 bits
+
+
+def test_arrays_beyond_4_gigabytes_are_put_behind_each_other():
     table = Operand("int64", (1 << 20, 1 << 12), (1 << 15, 8), 8)
     both = Operand("int64", (1 << 21, 1 << 12), (1 << 15, 8), 8)
     steps = LAUNCHERS["concatenate"]([table, table], [both], (0,))
-    assert steps is None or int.from_bytes(steps[1].arguments[2].data[16:24], "little") == 1 << 32
+    assert [int.from_bytes(step.arguments[2].data[16:24], "little") for step in steps] == [
+        0,
+        1 << 32,
+    ]
+    assert all(size < 1 << 31 for step in steps for size in step.grid)
+    odd = Operand("uint8", ((1 << 31) + 1, 3), (3, 1), 1)
+    out = Operand("uint8", ((1 << 32) + 2, 3), (3, 1), 1)
+    assert LAUNCHERS["concatenate"]([odd, odd], [out], (0,)) is None  # no rows to cut it into

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mlxc._backends.metal import movement
 from mlxc._backends.metal.dispatch import In, Out
 from mlxc._backends.metal.movement import copy
 
@@ -62,4 +63,15 @@ def test_offsets_and_rows_beyond_32_bits_keep_64():
     assert int.from_bytes(facts[8:16], "little") == 1 << 20
     assert int.from_bytes(facts[16:24], "little") == 1 << 40
     assert step.grid[1] * step.grid[2] >= 1 << 20 and max(step.grid) < 1 << 31
-    assert copy(In(0), Out(0), (2, 1 << 31), (1 << 32, 2), (1 << 31, 1), 1) is None
+    (step,) = copy(In(0), Out(0), (2, 1 << 31), (1 << 33, 2), (1 << 31, 1), 1)
+    strides = np.frombuffer(step.arguments[4].data, np.int64)
+    np.testing.assert_array_equal(strides, [1 << 33, 1 << 17, 2])
+    assert copy(In(0), Out(0), (2, (1 << 31) + 1), (1 << 33, 2), (1 << 32, 1), 1) is None
+
+
+def test_rows_too_long_to_count_are_cut(device, monkeypatch):
+    monkeypatch.setattr(movement, "LIMIT", 100)
+    monkeypatch.setattr(movement, "PIECE", 16)
+    x = np.arange(3 * 320, dtype=np.uint16).reshape(3, 320)
+    for view in (x[0], x[:, ::-2], x[::-1]):
+        check(device, view)

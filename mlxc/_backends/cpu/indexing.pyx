@@ -537,7 +537,7 @@ cdef int launch_concatenate(View* ins, int nin, View* outs, int nout, object par
 
 
 cdef int launch_slice_update(View* ins, int nin, View* outs, int nout, object params) except -1:
-    """A copy of x, then the update combined into the slice."""
+    """A copy of x, unless it stands there already; then the update combined into the slice."""
     cdef fold_fn copy = fold_of("none", outs)
     cdef fold_fn fold = fold_of(params[3], outs)
     cdef Block block
@@ -552,7 +552,7 @@ cdef int launch_slice_update(View* ins, int nin, View* outs, int nout, object pa
             out += first * outs[0].strides[axis]
         add_axis(&block, ins[1].shape[axis], step * outs[0].strides[axis], ins[1].strides[axis])
     with nogil:
-        if not whole:
+        if not whole and outs[0].data != ins[0].data:
             copy_view(outs, ins, copy)
         move_parallel(&block, out, ins[1].data)
     return 0

@@ -4,7 +4,8 @@ The iteration space is seen as rows of columns. A register holds one value for t
 (SINGLE), one a row (COLUMN), or the full tile (FULL); an instruction works on the largest shape
 among its operands, and smaller operands are handed to loops that take a single value, or are
 expanded. Narrow dtypes are computed in their compute type and wrapped after each operation; half
-floats stay float32 between instructions, and are rounded where a cast asks for it.
+floats stay float32 between instructions, and are rounded where a cast asks for it, and where it
+could be seen that they were not: before comparisons, steps and casts to other dtypes.
 """
 
 from mlxc._table import load_rows
@@ -18,6 +19,8 @@ LOOP, EXPAND, REPEAT, FOLD, COPY = range(5)
 FIRST_LEVEL = 24576  # bytes of the first-level cache that the registers of a tile may fill
 ROWS = load_rows()
 NARROW = ("u8", "u16", "i8", "i16")
+HALF = ("f16", "bf16")
+STEPS = ("floor", "ceil", "round", "floor_divide", "remainder")  # rows that jump
 
 
 def collapse(sizes, strides_list):
@@ -190,7 +193,11 @@ class Lowering:
         row = ROWS[row_code]
         fact = DTYPES[dtype]
         compute = fact.compute
-        self.loop(k, row.name, compute, [self.reg_of[i] for i in operands])
+        if row.out == "bool" or row.name in STEPS:
+            regs = [self.rounded(i, fact.short) for i in operands]
+        else:
+            regs = [self.reg_of[i] for i in operands]
+        self.loop(k, row.name, compute, regs)
         if row.out == "bool":
             self.types[k] = "b8"
         elif row.out == "real" and compute == "c64":
@@ -199,6 +206,16 @@ class Lowering:
             self.types[k] = compute
             if fact.short in NARROW:
                 self.emit_in_place(k, f"wrap_{fact.short}_v")
+
+    def rounded(self, k, short):
+        """The register of a value as it would be stored: half floats are loaded or cast already
+        rounded, operations leave them float32."""
+        reg = self.reg_of[k]
+        if short not in HALF or self.values[k][0] in ("load", "cast"):
+            return reg
+        narrow = self.register(self.shapes[reg], COMPUTE_SIZE["f32"])
+        self.emit(LOOP, f"round_{short}_v", (reg, narrow), self.shapes[reg])
+        return narrow
 
     def loop(self, k, name, compute, regs):
         """An elementwise loop in the layout that avoids most expansions."""
@@ -246,7 +263,7 @@ class Lowering:
     def lower_cast(self, k):
         _, source, target, operand = self.program.values[k]
         source, target = DTYPES[source], DTYPES[target]
-        reg = self.reg_of[operand]
+        reg = self.rounded(operand, source.short)
         if source.compute != target.compute:
             wide = self.register(self.shapes[reg], COMPUTE_SIZE[target.compute])
             self.emit(
@@ -254,7 +271,7 @@ class Lowering:
             )
             reg = wide
         short = target.short
-        narrowing = "wrap" if short in NARROW else "round" if short in ("f16", "bf16") else ""
+        narrowing = "wrap" if short in NARROW else "round" if short in HALF else ""
         if narrowing and short != source.short:
             narrow = self.register(self.shapes[reg], COMPUTE_SIZE[target.compute])
             self.emit(LOOP, f"{narrowing}_{short}_v", (reg, narrow), self.shapes[reg])

@@ -8,6 +8,7 @@ from .layout import LIMIT, SPREAD, joined, spread, up
 __all__ = ["block", "copy", "pack_longs", "pack_uints"]
 
 WORK = 4  # elements a thread of the copy kernels
+PIECE = 1 << 16  # elements of the rows that a longer axis is cut into
 
 
 def pack_uints(values) -> Bytes:
@@ -43,6 +44,9 @@ def copy(source, target, shape, source_strides, target_strides, itemsize, offset
     sizes, near, far = joined(shape, source_strides, target_strides)
     if not sizes:
         sizes, near, far = (1,), (0,), (0,)
+    if sizes[-1] >= LIMIT and sizes[-1] % PIECE == 0:  # a row is counted in 31 bits
+        sizes = (*sizes[:-1], sizes[-1] // PIECE, PIECE)
+        near, far = ((*each[:-1], each[-1] * PIECE, each[-1]) for each in (near, far))
     rows = 1
     for size in sizes[:-1]:
         rows *= size

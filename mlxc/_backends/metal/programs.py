@@ -105,6 +105,8 @@ def _dense_map(kernel, sizes, strides):
 
     _print_values(kernel, range(len(kernel.program.values)), at, 3)
     for stream in kernel.outputs:
+        if stream.name not in moving and size > 1:  # one value, which one thread writes
+            kernel.add("if (i == 0)", 3)
         kernel.store(stream, f"v{stream.value}", at(stream), 3)
     kernel.add("}", 2)
     kernel.add("}")
@@ -140,6 +142,8 @@ def _strided_map(kernel, sizes, strides):
 
     _print_values(kernel, range(len(kernel.program.values)), at, 1)
     for stream in kernel.outputs:
+        if stream.name not in known and product(sizes) > 1:  # one value, which one thread writes
+            kernel.add("if (column == 0 && row == 0)")
         kernel.store(stream, f"v{stream.value}", at(stream), 1)
     grid = (up(columns, width), *spread(up(rows, height)))
     name = kernel.name("map") + f"_{width}"
@@ -309,6 +313,8 @@ def _print_outputs(kernel, levels, count, sizes, strides, above, at_row):
     if single:
         kernel.add("if (first == 0) {")
         for stream in single:
+            if not any(stream.strides):  # of all rows together
+                kernel.add("if (row == 0)", 2)
             kernel.store(stream, f"v{stream.value}", at_row(stream), 2)
         kernel.add("}")
 
