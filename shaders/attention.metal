@@ -142,7 +142,7 @@ inline void load_queries(thread Sums<1, COUNT> &asked, constant Attention &p, de
         }
 }
 
-// Scores of eight queries and a tile of keys, the first of which is `key`.
+// Scores of eight queries and a tile of keys.
 template <typename T, int KEYS, int SIZE>
 inline void find_scores(thread Sums<1, KEYS / 8> &scores, thread const Sums<1, SIZE / 8> &asked,
                         threadgroup const T *tile, uint lane) {
@@ -160,6 +160,7 @@ inline void find_scores(thread Sums<1, KEYS / 8> &scores, thread const Sums<1, S
             }
 }
 
+// The tile's first key is `key`.
 template <int KEYS>
 inline void mask_scores(thread Sums<1, KEYS / 8> &scores, constant Attention &p,
                         device const uchar *mask, long start, uint query, uint key, uint column) {

@@ -12,6 +12,7 @@ import pytest
 from support import check_derivatives, double, generator, to_np
 
 import mlxc.core as mx
+import mlxc.nn as nn
 
 INF, NAN = math.inf, math.nan
 
@@ -688,3 +689,19 @@ def test_threads_transform_at_the_same_time():
     for thread in threads:
         thread.join()
     assert not failures
+
+
+def test_integers_among_what_is_differentiated_get_gradients_of_their_own_dtype():
+    parameters = {
+        "w": mx.array([1.0, 2.0]),
+        "rows": mx.array([1, 0]),
+        "on": mx.array([True, False]),
+    }
+    gradients = mx.grad(lambda p: (p["w"][p["rows"]] * p["on"] * 3.0).sum())(parameters)
+    assert gradients["w"].tolist() == [0, 3]
+    assert gradients["rows"].dtype == mx.int32 and gradients["rows"].tolist() == [0, 0]
+    assert gradients["on"].dtype == mx.bool_
+    model = nn.Linear(2, 1)
+    model.table = mx.array([3, 4])
+    step = nn.value_and_grad(model, lambda m: m(mx.ones((1, 2)) * m.table).sum())
+    assert step(model)[1]["weight"].tolist() == [[3, 4]]

@@ -100,7 +100,10 @@ cdef int run_profiled(Step step, Memory* memory, bint quick) except -1:
     profiler = PROFILER
     profiler.begin(step)
     try:
-        return run_step(step, memory, quick)
+        run_step(step, memory, quick)
+        if step.program is not None and step.program.on_device:
+            device_backend().wait()   # else its sending would be measured
+        return 0
     finally:
         profiler.end()
 

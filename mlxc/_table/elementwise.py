@@ -158,6 +158,7 @@ REAL_LINE = [
         expr=_real("floor(x)", "x", "x"),
         partials=ZERO,
         reference="floor",
+        steps=True,
     ),
     E(
         "ceil",
@@ -165,6 +166,7 @@ REAL_LINE = [
         expr=_real("ceil(x)", "x", "x"),
         partials=ZERO,
         reference="ceil",
+        steps=True,
     ),
     E(
         "trunc",
@@ -172,6 +174,7 @@ REAL_LINE = [
         expr=_real("trunc(x)", "x", "x"),
         partials=ZERO,
         reference="trunc",
+        steps=True,
     ),
     E(
         "rint",
@@ -180,6 +183,7 @@ REAL_LINE = [
         partials=ZERO,
         expr=_floats("rint(x)", "x", "x"),
         reference="rint",
+        steps=True,
     ),
     E(
         "stop_gradient",
@@ -409,6 +413,7 @@ ARITHMETIC = [
         expr=_real("floor(x / y)", "floor_divide(x, y)", "x & y"),
         domain=((-3.0, 3.0), (0.2, 3.0)),
         reference="floor_divide",
+        steps=True,
         refuses=("complex64",),
     ),
     E(
@@ -420,6 +425,7 @@ ARITHMETIC = [
         vjp=lambda mx, ct, out, x, y: (ct, mx.negative(mx.multiply(ct, mx.floor_divide(x, y)))),
         jvp=_remainder_jvp,
         reference="remainder",
+        steps=True,
         refuses=("complex64",),
     ),
     E(

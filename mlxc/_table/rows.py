@@ -66,6 +66,7 @@ class Elementwise(Row):
     public: bool = True  # whether ``mx.<name>`` exists
     method: bool = False  # whether ``array.<name>()`` exists
     commutative: bool = False
+    steps: bool = False  # whether the value jumps where an operand crosses an integer
     refuses: Sequence[str] = ()  # dtype names for which the operation has no meaning
     types: Sequence[str] = ()  # filled by the registry: compute types with a formula
     kind = "elementwise"
@@ -73,6 +74,11 @@ class Elementwise(Row):
     @property
     def arity(self) -> int:
         return len(self.args.split())
+
+    @property
+    def jumps(self) -> bool:
+        """Whether digits of an operand that are not stored could be seen in the value."""
+        return self.steps or self.out == "bool"
 
     def formula(self, compute: str) -> str | None:
         """The expression for one compute type, or None."""

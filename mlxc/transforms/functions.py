@@ -126,12 +126,12 @@ def _check_inputs(op, leaves, what):
         raise ValueError(
             f"[{op}] {what} holds no array; there is nothing to differentiate with respect to"
         )
-    for x in leaves:
-        if not mx.issubdtype(x.dtype, mx.inexact):
-            raise ValueError(
-                f"[{op}] {what} has dtype {x.dtype.name.rstrip('_')}; derivatives are defined for "
-                "floating-point and complex arrays: convert with astype first"
-            )
+    # Integers among them, like a table in a model's parameters, get gradients of their own dtype.
+    if not any(mx.issubdtype(x.dtype, mx.inexact) for x in leaves):
+        raise ValueError(
+            f"[{op}] {what} has dtype {leaves[0].dtype.name.rstrip('_')}; derivatives are defined "
+            "for floating-point and complex arrays: convert with astype first"
+        )
 
 
 def _scalar_value(op, outputs):

@@ -217,6 +217,37 @@ def test_a_large_strided_program_says_64_bit_offsets():
     assert "long r_in0" in dispatch.source and "const ulong row" in dispatch.source
 
 
+def test_a_profile_measures_the_work_itself():
+    source = "float s = 0; for (uint k = 0; k < 400000; k++) s = metal::sin(s + 1.0f); out[0] = s;"
+    slow = mx.fast.metal_kernel("slow", [], ["out"], source)
+
+    def run():
+        (out,) = slow(
+            inputs=[], output_shapes=[(1,)], output_dtypes=[mx.float32],
+            grid=(1, 1, 1), threadgroup=(1, 1, 1),
+        )  # fmt: skip
+        mx.eval(out)
+
+    run()
+    with mx.profile(show=False) as profile:
+        run()
+    assert profile.operations["metal_kernel"]["seconds"] > 1e-3
+
+
+def test_a_value_that_somebody_holds_is_written_by_one_thread():
+    """In check mode a race is found where every thread writes it."""
+    x = mx.array(np.arange(3000.0), dtype=mx.float32)
+    rows = mx.array(np.arange(12.0).reshape(3, 4), dtype=mx.float32)
+    for function in (
+        lambda s: (x * s, s),
+        lambda s: (rows.T * s, s),
+        lambda s: (mx.softmax(rows * s, axis=-1), s),
+    ):
+        mx.eval(x, rows)
+        value, count = dispatched(lambda f=function: f(mx.sin(mx.array(2.0)) + 1))
+        assert abs(value[1].item() - (np.sin(2) + 1)) < 1e-6 and count == 1
+
+
 # ---- memory
 
 

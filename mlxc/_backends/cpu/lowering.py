@@ -20,7 +20,6 @@ FIRST_LEVEL = 24576  # bytes of the first-level cache that the registers of a ti
 ROWS = load_rows()
 NARROW = ("u8", "u16", "i8", "i16")
 HALF = ("f16", "bf16")
-STEPS = ("floor", "ceil", "round", "floor_divide", "remainder")  # rows that jump
 
 
 def collapse(sizes, strides_list):
@@ -193,7 +192,7 @@ class Lowering:
         row = ROWS[row_code]
         fact = DTYPES[dtype]
         compute = fact.compute
-        if row.out == "bool" or row.name in STEPS:
+        if row.jumps:
             regs = [self.rounded(i, fact.short) for i in operands]
         else:
             regs = [self.reg_of[i] for i in operands]

@@ -35,6 +35,7 @@ cdef enum:
     PLAIN = 1 << 18          # elements that are added at a time where they stand,
     PLAIN_COLUMNS = 1024     # and their columns at most
     FILL = 1 << 15           # bytes that are filled at a time
+    MAX_KNOWN = 4096         # programs that are kept ready
 
 
 cdef Py_ssize_t ceil_div(Py_ssize_t total, Py_ssize_t piece) noexcept nogil:
@@ -447,14 +448,31 @@ def extreme(combine, dtype):
 
 
 cdef class CpuBackend(Backend):
-    """Programs on the processor."""
+    """Programs on the processor. Equal ones are made ready once: plans that differ in some shapes,
+    as those of growing sequences do, have most of their programs in common."""
+
+    cdef dict known
+
+    def __init__(self):
+        self.known = {}
 
     cdef Executable lower(self, Program program):
-        if program.kind == "reduce":
-            return ReduceProgram(program)
-        if only_copies(program):
-            return CopyProgram(program)
-        return MapProgram(program)
+        key = (program.kind, program.space, program.row_axes, program.reduced,
+               tuple(program.values), tuple(program.outputs))
+        executable = self.known.get(key)
+        if executable is None:
+            if len(self.known) >= MAX_KNOWN:
+                self.known.clear()
+            executable = self.known[key] = lowered(program)
+        return executable
+
+
+cdef Executable lowered(Program program):
+    if program.kind == "reduce":
+        return ReduceProgram(program)
+    if only_copies(program):
+        return CopyProgram(program)
+    return MapProgram(program)
 
 
 set_backend(CpuBackend())

@@ -169,17 +169,24 @@ class Kernel:
             _, source, target, operand = value
             source, target = _dtype(source), _dtype(target)
             self.types[k] = expressions.compute_type(target)
-            text = expressions.cast(f"v{operand}", source, target)
+            text = expressions.cast(self._rounded(operand, source), source, target)
         else:
             _, code, source, operands = value
-            text = self._operation(k, ROWS[code].name, _dtype(source), operands)
+            text = self._operation(k, ROWS[code], _dtype(source), operands)
         self.add(f"const {expressions.TYPES[self.types[k]]} v{k} = {text};", depth)
+
+    def _rounded(self, i, dtype):
+        """A value as it would be stored. Half floats are loaded or cast already rounded."""
+        if dtype not in ("float16", "bfloat16") or self.program.values[i][0] in ("load", "cast"):
+            return f"v{i}"
+        return f"(float({expressions.STORED[dtype]}(v{i})))"
 
     def _operation(self, k, row, dtype, operands):
         compute = expressions.compute_type(dtype)
-        formula = expressions.formula(row, compute, [f"v{i}" for i in operands])
+        texts = [self._rounded(i, dtype) if row.jumps else f"v{i}" for i in operands]
+        formula = expressions.formula(row.name, compute, texts)
         if formula is None:
-            raise Unprintable(f"{row} of {dtype} has no formula in MSL")
+            raise Unprintable(f"{row.name} of {dtype} has no formula in MSL")
         self.headers.update(formula.headers)
         self.types[k] = formula.compute
         return expressions.wrap(formula.text, dtype) if formula.compute == compute else formula.text
