@@ -1,7 +1,7 @@
 """Whole training steps: forward, backward, optimiser, everything evaluated.
 
-MLX's interface runs eagerly, as examples have it; PyTorch eagerly, JAX compiled. All train on one
-batch.
+MLX's interface runs eagerly, as examples have it, and with the step compiled; PyTorch eagerly, JAX
+compiled. All train on one batch.
 """
 
 import importlib
@@ -57,15 +57,33 @@ def mlx_step(mx, model, x, y):
     return step
 
 
-def mlx_mlp(mx, x, y):
+def mlx_compiled_step(mx, model, x, y):
+    nn, optimizers = package_of(mx)
+    optimizer = optimizers.Adam(1e-3)
+    optimizer.init(model.trainable_parameters())
+    state = [model.state, optimizer.state]
+    loss_and_grad = nn.value_and_grad(
+        model, lambda model, x, y: nn.losses.cross_entropy(model(x), y, reduction="mean")
+    )
+
+    def step(x, y):
+        loss, gradients = loss_and_grad(model, x, y)
+        optimizer.update(model, gradients)
+        return loss
+
+    compiled = mx.compile(step, inputs=state, outputs=state)
+    return lambda: (compiled(x, y), state)
+
+
+def mlx_mlp(mx, x, y, step=mlx_step):
     nn, _ = package_of(mx)
     model = nn.Sequential(
         nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10)
     )
-    return mlx_step(mx, model, x, y)
+    return step(mx, model, x, y)
 
 
-def mlx_cnn(mx, x, y):
+def mlx_cnn(mx, x, y, step=mlx_step):
     nn, _ = package_of(mx)
     model = nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1),
@@ -77,10 +95,10 @@ def mlx_cnn(mx, x, y):
         lambda x: x.reshape(x.shape[0], -1),
         nn.Linear(7 * 7 * 32, 10),
     )
-    return mlx_step(mx, model, x, y)
+    return step(mx, model, x, y)
 
 
-def mlx_lstm(mx, x, y):
+def mlx_lstm(mx, x, y, step=mlx_step):
     nn, _ = package_of(mx)
 
     class Model(nn.Module):
@@ -92,10 +110,10 @@ def mlx_lstm(mx, x, y):
         def __call__(self, x):
             return self.head(self.lstm(x)[0][:, -1])
 
-    return mlx_step(mx, Model(), x, y)
+    return step(mx, Model(), x, y)
 
 
-def mlx_transformer(mx, x, y):
+def mlx_transformer(mx, x, y, step=mlx_step):
     nn, _ = package_of(mx)
 
     class Model(nn.Module):
@@ -110,7 +128,7 @@ def mlx_transformer(mx, x, y):
         def __call__(self, x):
             return self.head(self.encoder(self.embedding(x), self.mask))
 
-    return mlx_step(mx, Model(), x, y)
+    return step(mx, Model(), x, y)
 
 
 # ---- PyTorch ----
@@ -315,38 +333,27 @@ def jax_transformer(np, x, y):
     return jax_step(np, jax_weights(np, shapes), forward, x, y)
 
 
-case(
-    "training.mlp 784-256-256-10, batch 256",
-    digits,
-    stateful=True,
-    quick=True,
-    mlx=mlx_mlp,
-    torch=torch_mlp,
-    jax=jax_mlp,
+def compiled(build):
+    """The same model with its whole step compiled."""
+    return lambda mx, x, y: build(mx, x, y, step=mlx_compiled_step)
+
+
+MODELS = (
+    ("mlp 784-256-256-10, batch 256", digits, mlx_mlp, torch_mlp, jax_mlp),
+    ("cnn 28x28, batch 64", images, mlx_cnn, torch_cnn, jax_cnn),
+    ("lstm 32-128, batch 32x50", sequences, mlx_lstm, torch_lstm, jax_lstm),
+    ("transformer 2x128, batch 8x64", tokens, mlx_transformer, torch_transformer, jax_transformer),
 )
-case(
-    "training.cnn 28x28, batch 64",
-    images,
-    stateful=True,
-    mlx=mlx_cnn,
-    torch=torch_cnn,
-    jax=jax_cnn,
-)
-case(
-    "training.lstm 32-128, batch 32x50",
-    sequences,
-    stateful=True,
-    mlx=mlx_lstm,
-    torch=torch_lstm,
-    jax=jax_lstm,
-)
-case(
-    "training.transformer 2x128, batch 8x64",
-    tokens,
-    stateful=True,
-    mlx=mlx_transformer,
-    torch=torch_transformer,
-    jax=jax_transformer,
-)
+for _name, _data, _mlx, _torch, _jax in MODELS:
+    for _how, _build in (("", _mlx), (", compiled", compiled(_mlx))):
+        case(
+            f"training.{_name}{_how}",
+            _data,
+            stateful=True,
+            quick=_mlx is mlx_mlp,
+            mlx=_build,
+            torch=_torch,
+            jax=_jax,
+        )
 
 test_speed = benchmarks(__name__)
