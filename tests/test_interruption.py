@@ -2,8 +2,9 @@
 it.
 
 Rules: what counts is the processor time that the main thread still takes, which other work on the
-machine does not change; one thread, so that the work is long on any machine. Every kernel here
-would run for longer than is allowed.
+machine changes little; one thread, so that the work is long on any machine. Every kernel here would
+run for much longer than is allowed. The limit is twice the promise and more: that is for a machine
+with its caches to itself.
 """
 
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-LIMIT = 0.2  # seconds
+LIMIT = 0.5  # seconds
 
 # By what is made before it.
 LONG = {
