@@ -3,7 +3,9 @@ answers Ctrl-C at once.
 
 Rules: only the main thread gets signals, so only its calls go aside, and only long ones: LAPACK and
 pocketfft look for no signal. What is given up goes on in its thread to its end, on copies: the
-memory of the operands may have gone to somebody else by then.
+memory of the operands may have gone to somebody else by then. The process ends after it: OpenBLAS
+never ends if a thread is stopped inside of it. Waiting is for an event, since a ``join`` that
+Ctrl-C leaves takes the thread for ended.
 """
 
 import threading
@@ -23,16 +25,17 @@ def aside(work, launch, outs, ins, params):
     copy(operands, ins)
     results = [np.empty_like(out) for out in outs]
     failures = []
+    ended = threading.Event()
 
     def run():
         try:
             launch(results, operands, params)
         except BaseException as error:  # raised again by who waits
             failures.append(error)
+        ended.set()
 
-    thread = threading.Thread(target=run, name="mlxc-aside", daemon=True)
-    thread.start()
-    thread.join()
+    threading.Thread(target=run, name="mlxc-aside", daemon=False).start()
+    ended.wait()
     if failures:
         raise failures[0]
     copy(outs, results)
