@@ -143,10 +143,13 @@ def test_the_pool_runs_in_a_forked_child():
 def test_the_pool_runs_in_a_child_forked_while_another_thread_uses_it():
     pool.set_num_threads(3)
     stop = threading.Event()
+    # A function of C: one of Python's makes thread states in workers, and a fork at that moment
+    # hangs in Python 3.11 itself.
+    job = JOB(ctypes.cast(ctypes.CDLL(None).labs, ctypes.c_void_p).value)
 
     def use():
         while not stop.is_set():
-            check_pool()
+            _par(job, None, 100)
 
     user = threading.Thread(target=use)
     user.start()
