@@ -36,6 +36,7 @@ DIFFERENT = {
 def jobs():
     """(name, file, check mode), longest first."""
     software = "libmlxc_metal_soft" in os.environ.get("MLXC_METAL_LIBRARY", "")
+    software = software and os.environ.get("MLXC_SOFTMETAL_DEVICE") != "cuda"
     found = [(name, ROOT / f"tests/{name}.py", False) for name in WHOLE]
     for check in (True, False) if software else (False,):
         for path in SHADERS:

@@ -5,13 +5,15 @@
 Rules: one command does everything, without a network, and never stops at a failure: each step has
 a share of the time and ends in a line that begins with RESULT. It needs NVRTC, a C++ compiler that
 preprocesses, NumPy, ml_dtypes, pytest, and the software Metal, which tests/softmetal/build.py built
-here or elsewhere (build/softmetal); the compiled mlxc is not needed. PyTorch is compared with where
-it is there. Without a GPU the shaders are compiled for one, which is said, and nothing else runs.
+here or elsewhere (build/softmetal). Without a compiled mlxc the tests of the whole are left out.
+PyTorch is compared with where it is there. Without a GPU the shaders are compiled for one, which is
+said, and nothing else runs.
 """
 
 import argparse
 import concurrent.futures
 import ctypes
+import itertools
 import os
 import shutil
 import subprocess
@@ -22,8 +24,6 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 SANITIZERS = ("memcheck", "racecheck", "synccheck")
-# Small tests that reach every kernel; sanitizers slow a kernel down a hundredfold.
-SANITIZED = "edge or any_number or every_scan or every_dtype or half_types or any_axis or right"
 
 
 def say(step, text):
@@ -81,19 +81,22 @@ def environment(library, nvrtc, version):
 
 
 def run(step, command, variables, limit):
-    """Runs a command; whether it ended well."""
-    start = time.time()
-    print(f"--- {step}: {' '.join(map(str, command))}", flush=True)
+    """Runs a command and prints in one piece what it says; whether it ended well."""
+    start, text = time.time(), ""
     try:
-        status = subprocess.run(command, env=variables, cwd=ROOT, timeout=max(5, limit)).returncode
-    except subprocess.TimeoutExpired:
-        status = None
+        done = subprocess.run(
+            command, env=variables, cwd=ROOT, timeout=max(5, limit), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        )  # fmt: skip
+        ended, text = f"exit status {done.returncode}", done.stdout
+    except subprocess.TimeoutExpired as error:
+        ended, text = "out of time", (error.stdout or b"").decode(errors="replace")
     except OSError as error:
-        say(step, f"does not run: {error}")
-        return False
-    ended = "out of time" if status is None else f"exit status {status}"
+        ended = f"does not run: {error}"
+    head = f"--- {step}: {' '.join(map(str, command))}"
+    print(f"{head}\n{text.strip()}", flush=True)
     say(step, f"{ended} after {time.time() - start:.0f} s")
-    return status == 0
+    return ended == "exit status 0"
 
 
 def step_compile(library, variables, limit):
@@ -124,31 +127,43 @@ def step_compile(library, variables, limit):
         return all(pool.map(one, sorted(texts)))
 
 
+def shader_tests():
+    """Files of tests that need no compiled mlxc."""
+    files = sorted((ROOT / "tests/metal").glob("test_*_shaders.py"))
+    return [path for path in files if "import mlxc.core" not in path.read_text()]
+
+
 def pytest_command(*more):
     command = [sys.executable, "-m", "pytest", "-p", "bare", "-p", "no:cacheprovider", "-q"]
     command += ["-W", "default", "--no-header", "--continue-on-collection-errors", "-rf"]
-    files = [
-        path
-        for path in sorted((ROOT / "tests/metal").glob("test_*_shaders.py"))
-        if "import mlxc.core" not in path.read_text()  # needs the compiled package
-    ]
-    return [*command, *more, *files]
+    return [*command, *more]
 
 
 def step_tests(library, variables, limit):
-    return run("tests", pytest_command("--durations=5", "--tb=short"), variables, limit)
+    """As `make test-metal` does where mlxc is compiled, else the tests of shaders."""
+    probe = [sys.executable, "-c", "import mlxc.core"]
+    if subprocess.run(probe, env=variables, cwd=ROOT, stderr=subprocess.DEVNULL).returncode == 0:
+        command = [sys.executable, ROOT / "tests/metal/run.py", f"--seconds={limit:.0f}"]
+        return run("tests", command, variables, limit)
+    say("tests", "mlxc is not compiled here: the tests of shaders alone")
+    command = pytest_command("--durations=5", "--tb=short", *shader_tests())
+    return run("tests", command, variables, limit)
 
 
 def step_sanitizers(library, variables, limit):
+    """Each tool with each file of tests, as many at once as there are cores."""
     tool = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
-    start, good = time.time(), True
-    for number, name in enumerate(SANITIZERS):
-        left = (limit - (time.time() - start)) / (len(SANITIZERS) - number)
+    end = time.time() + limit
+
+    def one(job):
+        name, path = job
         command = [tool, f"--tool={name}", "--target-processes=application-only"]
         command += ["--error-exitcode=86", "--print-limit=20"]
-        command += pytest_command("--tb=line", "-k", SANITIZED)
-        good = run(name, command, variables, left) and good
-    return good
+        command += pytest_command("--tb=line", path)
+        return run(f"{name} {path.stem}", command, variables, end - time.time())
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        return all(list(pool.map(one, itertools.product(SANITIZERS, shader_tests()))))
 
 
 def step_speed(library, variables, limit):

@@ -90,6 +90,7 @@ class Speed:
     def __init__(self):
         self.device = Device(os.environ["MLXC_METAL_LIBRARY"])
         self.copy = None  # bytes a second
+        self.failures = 0
 
     def seconds(self, dispatches, ins, outs):
         self.device.run(dispatches, ins, outs)
@@ -108,6 +109,7 @@ class Speed:
             seconds = self.seconds(dispatches, ins, outs)
         except Exception as error:
             print(f"SPEED {name:34} failed: {str(error)[:300]}", flush=True)
+            self.failures += 1
             return None
         line = f"SPEED {name:34} {1e3 * seconds:9.3f} ms"
         if nbytes:
@@ -213,7 +215,8 @@ def main():
     memory_bound(speed, x)
     products(speed, 64 if SMALL else 4096)
     images_and_attention(speed)
+    return speed.failures
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(1 if main() else 0)

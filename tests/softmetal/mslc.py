@@ -115,7 +115,8 @@ class Translator:
                 self.emit(text)
                 i += 1
             elif kind == "line":
-                self.emit(re.sub(r'^#\s*(\d+)\s+("[^"]*").*', r"#line \1 \2", text))
+                # g++ begins files with line 0, which stands for nothing and NVRTC refuses.
+                self.emit(re.sub(r'^#\s*([1-9]\d*)\s+("[^"]*").*|^#\s*0\s.*', line_of, text))
                 i += 1
             else:
                 i = self.token(i, kind, text, pending)
@@ -387,6 +388,11 @@ def cuda_kernels(entries):
     return text
 
 
+def line_of(found):
+    """A compiler's note of where the next line comes from, as the preprocessor reads it."""
+    return f"#line {found[1]} {found[2]}" if found[1] else ""
+
+
 def cuda_constants(numbers):
     """Function constants come as macros: a set of values is a compilation, as in Metal."""
     return '#include "kernel.h"\n' + "".join(
@@ -464,7 +470,11 @@ def find_nvrtc():
 
 
 def compile_cuda(text, defines, out, log):
-    library = ctypes.CDLL(find_nvrtc())
+    path = find_nvrtc()
+    # NVRTC asks for its other half by name alone: it is loaded from where this one lies.
+    for builtins in glob.glob(f"{os.path.dirname(path)}/libnvrtc-builtins.so.*"):
+        ctypes.CDLL(builtins)
+    library = ctypes.CDLL(path)
     program = ctypes.c_void_p()
     library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"shader.cu", 0, None, None)
     architecture = os.environ.get("MLXC_CUDA_ARCHITECTURE", "sm_90")
