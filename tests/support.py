@@ -18,6 +18,7 @@ import numpy as np
 import mlxc.core as mx
 from mlxc._table import load_rows
 from mlxc._table.dtypes import DTYPES
+from mlxc._threads import pool
 
 ROWS = load_rows()
 NAMES = [fact.name for fact in DTYPES]
@@ -161,6 +162,19 @@ def check_derivatives(function, xs, rng, step=1e-6, tolerance=1e-6, rounds=2):
             forward,
             numeric,
         )
+
+
+def assert_threads_do_not_matter(function):
+    """The arrays that a function computes have the same bits with 1, 2 and 7 threads."""
+    before, found = pool.get_num_threads(), []
+    try:
+        for threads in (1, 2, 7):
+            pool.set_num_threads(threads)
+            found.append([to_np(x).tobytes() for x in as_outputs(function())])
+    finally:
+        pool.set_num_threads(before)
+    for number, outputs in enumerate(zip(*found, strict=True)):
+        assert len(set(outputs)) == 1, f"output {number}"
 
 
 def difference(a, b):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import assert_threads_do_not_matter
 
 import mlxc.core as mx
-from mlxc._threads import pool
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -111,11 +111,4 @@ THREADED = {
 @pytest.mark.parametrize("name", THREADED)
 def test_the_bits_do_not_depend_on_the_number_of_threads(name):
     x = mx.array(np.random.default_rng(3).standard_normal((1111, 777)).astype(np.float32))
-    before, results = pool.get_num_threads(), []
-    try:
-        for threads in (1, 2, 7):
-            pool.set_num_threads(threads)
-            results.append(np.array(THREADED[name](x)).tobytes())
-    finally:
-        pool.set_num_threads(before)
-    assert len(set(results)) == 1
+    assert_threads_do_not_matter(lambda: THREADED[name](x))

@@ -6,12 +6,11 @@ their ways.
 
 import numpy as np
 import pytest
-from support import generator, to_np
+from support import assert_threads_do_not_matter, generator, to_np
 
 import mlxc.core as mx
 import mlxc.nn as nn
 from mlxc._table.recurrent import GATES, composed
-from mlxc._threads.pool import set_num_threads
 from mlxc.core.recurrent import run_cell
 
 CELLS = tuple(GATES)
@@ -79,17 +78,9 @@ def test_results_do_not_depend_on_the_number_of_threads(cell, sizes):
     def everything():
         outs = run(cell, xs)
         grads = mx.grad(lambda *each: loss(cell, each, run), list(range(len(xs))))(*xs)
-        return [to_np(x) for x in [*outs, *grads]]
+        return [*outs, *grads]
 
-    before = set_num_threads(1)
-    try:
-        alone = everything()
-        for count in (2, 7):
-            set_num_threads(count)
-            for one, other in zip(alone, everything(), strict=True):
-                np.testing.assert_array_equal(one, other)
-    finally:
-        set_num_threads(before)
+    assert_threads_do_not_matter(everything)
 
 
 @pytest.mark.parametrize("cell", CELLS)
