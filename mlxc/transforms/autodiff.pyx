@@ -6,7 +6,7 @@ from mlxc._graph.bind cimport PICK
 from mlxc._graph.node cimport Node
 from mlxc._graph.watching cimport TRACKER
 from mlxc.transforms.rules cimport pull, push
-from mlxc.transforms.tracing cimport Trace, trace_back
+from mlxc.transforms.tracing cimport Trace, trace_back, tracked
 
 
 cdef list nodes_of(list arrays):
@@ -34,14 +34,7 @@ cdef int accumulate_pick(object mx, list sums, Py_ssize_t at, Node bundle, int i
 def pull_back(mx, list outputs, list inputs, list cotangents):
     """Cotangents of the inputs (placeholders) given those of the outputs; None where nothing
     depends on an input."""
-    if TRACKER is None:
-        return pull_nodes(mx, outputs, inputs, cotangents)
-    tracker = TRACKER
-    tracker.enter("gradient")
-    try:
-        return pull_nodes(mx, outputs, inputs, cotangents)
-    finally:
-        tracker.leave()
+    return tracked("gradient", pull_nodes, mx, outputs, inputs, cotangents)
 
 
 cdef list pull_nodes(object mx, list outputs, list inputs, list cotangents):
@@ -79,14 +72,7 @@ cdef list pull_nodes(object mx, list outputs, list inputs, list cotangents):
 
 def push_forward(mx, list outputs, list inputs, list tangents):
     """Tangents of the outputs given those of the inputs (placeholders); None for zero."""
-    if TRACKER is None:
-        return push_nodes(mx, outputs, inputs, tangents)
-    tracker = TRACKER
-    tracker.enter("derivative")
-    try:
-        return push_nodes(mx, outputs, inputs, tangents)
-    finally:
-        tracker.leave()
+    return tracked("derivative", push_nodes, mx, outputs, inputs, tangents)
 
 
 cdef list push_nodes(object mx, list outputs, list inputs, list tangents):

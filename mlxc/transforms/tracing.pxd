@@ -10,3 +10,7 @@ cdef class Trace:
 cdef Node placeholder_for(Node x)
 cdef Node abstract_placeholder(int dtype, tuple shape)
 cdef Trace trace_back(list outputs, list inputs)
+
+ctypedef list (*walk_fn)(object mx, list outputs, list inputs, list values)
+
+cdef list tracked(str transform, walk_fn walk, object mx, list outputs, list inputs, list values)

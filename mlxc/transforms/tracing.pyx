@@ -12,6 +12,7 @@ from mlxc._graph.node cimport (
     ABSTRACT, PLACEHOLDER, TRACED, Node, new_node, next_epoch, put_input, set_inputs, shape_tuple,
     trace_begins, trace_ends,
 )
+from mlxc._graph.watching cimport TRACKER
 
 
 cdef class Trace:
@@ -100,6 +101,18 @@ cdef Trace trace_back(list outputs, list inputs):
                 trace.position[id(node)] = len(trace.position)
                 trace.nodes.append(node)
     return trace
+
+
+cdef list tracked(str transform, walk_fn walk, object mx, list outputs, list inputs, list values):
+    """What a walk over a trace gives; a tracker hears which transform it belongs to."""
+    tracker = TRACKER
+    if tracker is None:
+        return walk(mx, outputs, inputs, values)
+    tracker.enter(transform)
+    try:
+        return walk(mx, outputs, inputs, values)
+    finally:
+        tracker.leave()
 
 
 def placeholders(list arrays):

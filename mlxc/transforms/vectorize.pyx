@@ -5,7 +5,7 @@ from mlxc._graph.array cimport array, wrap
 from mlxc._graph.bind cimport ELEMENTWISE, MOVEMENT, PICK, REDUCTION, row_kind
 from mlxc._graph.node cimport BUNDLE, Node
 from mlxc._graph.watching cimport TRACKER
-from mlxc.transforms.tracing cimport Trace, trace_back
+from mlxc.transforms.tracing cimport Trace, trace_back, tracked
 
 from mlxc._graph.bind import ROWS
 
@@ -66,14 +66,7 @@ def replay_batched(mx, list outputs, list inputs, list values):
     """Outputs for batched values of the inputs (placeholders); inputs whose value is not batched
     are given as None in ``values`` and stand for themselves. Returns (array, whether it is batched)
     pairs."""
-    if TRACKER is None:
-        return replay_nodes(mx, outputs, inputs, values)
-    tracker = TRACKER
-    tracker.enter("batch")
-    try:
-        return replay_nodes(mx, outputs, inputs, values)
-    finally:
-        tracker.leave()
+    return tracked("batch", replay_nodes, mx, outputs, inputs, values)
 
 
 cdef list replay_nodes(object mx, list outputs, list inputs, list values):
