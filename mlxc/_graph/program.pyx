@@ -16,6 +16,8 @@ Dtypes are stored dtypes; the back end computes narrow ones in a wider type. Not
 primitive or a device.
 """
 
+from math import prod
+
 
 cdef class Program:
     """A fused group."""
@@ -45,10 +47,7 @@ cdef class Program:
 
     def finish(self, list row_names):
         """Settle the amount of work; print the program where MLXC_DEBUG asks for it."""
-        size = 1.0
-        for extent in self.space:
-            size *= extent
-        self.work = size * len(self.values)
+        self.work = float(prod(self.space)) * len(self.values)
         return self
 
     def describe(self, list row_names):

@@ -16,6 +16,7 @@ the same memory.
 """
 
 import os
+from math import prod
 
 from mlxc._graph.bind cimport (
     AS_STRIDED, ASTYPE, ATTACH, BROADCAST, ELEMENTWISE, MOVEMENT, REDUCTION, RESHAPE, SLICE,
@@ -55,14 +56,6 @@ def dense_strides(shape, item):
         strides.append(item)
         item *= max(size, 1)
     return tuple(reversed(strides))
-
-
-def product(sizes):
-    """The product of sizes as a Python integer."""
-    result = 1
-    for size in sizes:
-        result *= size
-    return result
 
 
 def repeats_trailing(shape, new_shape):
@@ -110,7 +103,7 @@ class Group:
             self.reduced is None
             and not self.row_axes
             and shape == self.space[: len(shape)]
-            and product(self.space[len(shape):]) <= ROW_LIMIT
+            and prod(self.space[len(shape):]) <= ROW_LIMIT
         )
 
 
@@ -217,7 +210,7 @@ class Planner:
             and 0 not in space
             and space[: len(kept)] == kept
             and all(shape[a] == 1 for a in axes if squeezed_position(shape, a) < len(kept))
-            and product(space[len(kept):]) <= ROW_LIMIT
+            and prod(space[len(kept):]) <= ROW_LIMIT
         )
         group = self.wanted[k]
         if FUSE and along_rows and isinstance(group, Group) and group.reduced is None:
@@ -255,7 +248,7 @@ class Planner:
         """Give node k a dense slot of its own."""
         shape = self.shapes[k]
         item = itemsize_of(self.nodes[k])
-        slot = self.new_slot(product(shape) * item)
+        slot = self.new_slot(prod(shape) * item)
         self.layouts[k] = (slot, 0, shape, dense_strides(shape, item))
         return slot
 
@@ -290,7 +283,7 @@ class Planner:
         new_shape = self.shapes[k]
         params = node_params(node)
         item = itemsize_of(node)
-        if product(new_shape) == 0:
+        if prod(new_shape) == 0:
             return slot, offset, new_shape, dense_strides(new_shape, item)
         if op == BROADCAST:
             lead = len(new_shape) - len(shape)
@@ -341,7 +334,7 @@ class Planner:
         program = Program("map", space)
         value = add_load(program, slot, offset, dtype, squeeze_strides(shape, strides))
         item = size_of_dtype(dtype)
-        out = self.new_slot(product(shape) * item)
+        out = self.new_slot(prod(shape) * item)
         program.outputs.append((value, dtype, out, dense_strides(space, item)))
         self.add_program(program, [out], [-1])
         return out, 0, shape, dense_strides(shape, item)
@@ -406,7 +399,7 @@ class Planner:
             else:   # an output that nobody holds any more still needs somewhere to go
                 shape, dtype = pick
                 item = size_of_dtype(dtype)
-                slot = self.new_slot(product(shape) * item)
+                slot = self.new_slot(prod(shape) * item)
                 outputs.append((slot, 0, dtype, shape, dense_strides(shape, item)))
         self.add_kernel(row, node_params(node), operands, outputs)
 
@@ -416,9 +409,9 @@ class Planner:
         slot, offset, dtype, shape, strides = operands[0]
         item = size_of_dtype(dtype)
         wanted = dense_strides(squeezed(shape), item)
-        fits = offset == 0 and product(shape) > 0 and squeeze_strides(shape, strides) == wanted
+        fits = offset == 0 and prod(shape) > 0 and squeeze_strides(shape, strides) == wanted
         fits = fits and slot not in [other[0] for other in operands[1:]]
-        return slot if fits and self.may_donate(slot, product(shape) * item) else -1
+        return slot if fits and self.may_donate(slot, prod(shape) * item) else -1
 
     def add_kernel(self, row, params, operands, outputs):
         """The step of a Kernel row: the device's, or the processor's."""
@@ -535,7 +528,7 @@ class Planner:
         if group.reduced is not None or squeezed(self.shapes[m]) != group.space or not group.space:
             return -1
         item = itemsize_of(self.nodes[m])
-        nbytes = product(group.space) * item
+        nbytes = prod(group.space) * item
         wanted = dense_strides(group.space, item)
         last = last_uses(program)
         for k, entry in enumerate(program.values):

@@ -6,6 +6,8 @@ the reduction ``max``. The maximum's gradient and tangent are linear in what the
 other's transpose.
 """
 
+from math import prod
+
 from .rows import Kernel, register
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -142,10 +144,7 @@ _SETTINGS = (
 
 def _distinct(mx, rng, shape):
     """Values far enough apart for finite differences."""
-    size = 1
-    for n in shape:
-        size *= n
-    return mx.array((rng.permutation(size).reshape(shape) / 8 - 2).astype("float32"))
+    return mx.array((rng.permutation(prod(shape)).reshape(shape) / 8 - 2).astype("float32"))
 
 
 def _samples(carried=None):

@@ -4,6 +4,8 @@ NaN counts as larger than every number; -0 equals 0; equal values keep their ord
 uint32.
 """
 
+from math import prod
+
 from .rows import Kernel, register
 
 LIMIT = 1 << 32  # places are 32-bit
@@ -128,10 +130,7 @@ def _samples(*params):
 
     def samples(mx, rng):
         def values(*shape):
-            size = 1
-            for n in shape:
-                size *= n
-            return mx.array(rng.permutation(size).reshape(shape).astype("float32") / 4)
+            return mx.array(rng.permutation(prod(shape)).reshape(shape).astype("float32") / 4)
 
         cases = (((7,), 0), ((3, 4), 1), ((3, 4), 0), ((2, 3, 2), 1), ((2, 40), 1))
         return [

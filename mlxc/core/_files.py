@@ -11,6 +11,7 @@ import io
 import os
 import stat
 import sys
+from math import prod
 
 import numpy as np
 
@@ -71,7 +72,7 @@ class Source:
     def read_array(self, shape, dtype_name, what):
         """The next values, row-major and little-endian, as a NumPy array."""
         dtype = np.dtype(NUMPY_DTYPES[dtype_name])
-        count = element_count(shape)
+        count = prod(shape)
         self.need(count * dtype.itemsize, what)
         flat = np.empty(count, dtype)
         self._fill(memoryview(flat.view(np.uint8)), what)
@@ -96,14 +97,6 @@ class Source:
         self.at += done
 
 
-def element_count(shape):
-    """How many elements a shape has, in unbounded arithmetic."""
-    count = 1
-    for size in shape:
-        count *= size
-    return count
-
-
 def check_shape(source, shape, what):
     """Refuse what cannot be a shape."""
     if len(shape) > MAX_DIMS:
@@ -112,7 +105,7 @@ def check_shape(source, shape, what):
         if type(size) is not int or not 0 <= size < 1 << 58:
             source.fail(f"{what} has shape {shorten(shape)}", "sizes are integers from 0 to 2**58")
     # Without the zeros, because NumPy and others multiply all sizes in 64 bits.
-    if element_count(size for size in shape if size) > 1 << 58:
+    if prod(size for size in shape if size) > 1 << 58:
         source.fail(f"{what} has shape {shorten(shape)}", "at most 2**58 elements are addressable")
 
 

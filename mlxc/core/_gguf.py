@@ -7,10 +7,11 @@ float16; bfloat16 stays bfloat16.
 """
 
 import struct
+from math import prod
 
 import numpy as np
 
-from ._files import ITEMSIZE, check_shape, element_count, raw_bytes, shorten, write_values
+from ._files import ITEMSIZE, check_shape, raw_bytes, shorten, write_values
 
 _MAGIC = b"GGUF"
 _ALIGNMENT = 32  # bytes, unless the metadata says otherwise
@@ -212,9 +213,9 @@ def _entry(source):
                 f"{what} has shape {shape} and is quantised in blocks of {block}",
                 "the last axis must fit",
             )
-        nbytes = element_count(shape) // block * _BLOCKS[code][1]
+        nbytes = prod(shape) // block * _BLOCKS[code][1]
     elif code in _PLAIN_DTYPES:
-        nbytes = element_count(shape) * ITEMSIZE[_PLAIN_DTYPES[code]]
+        nbytes = prod(shape) * ITEMSIZE[_PLAIN_DTYPES[code]]
     else:
         source.fail(
             f"{what} has type {code}, which is not supported",

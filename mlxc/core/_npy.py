@@ -8,10 +8,11 @@ import re
 import struct
 import zipfile
 import zlib
+from math import prod
 
 import numpy as np
 
-from ._files import NUMPY_DTYPES, Source, check_shape, element_count, shorten, write_values
+from ._files import NUMPY_DTYPES, Source, check_shape, shorten, write_values
 
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 1 << 16
@@ -185,6 +186,6 @@ def write_npz(stream, arrays, compressed):
             info.compress_type = method
             info.external_attr = 0o600 << 16
             # A size of 2 GiB or more must be announced before the first byte.
-            large = element_count(values.shape) * np.dtype(values.dtype).itemsize >= 1 << 30
+            large = prod(values.shape) * np.dtype(values.dtype).itemsize >= 1 << 30
             with archive.open(info, "w", force_zip64=large) as member:
                 write_npy(member, values, dtype_name)

@@ -7,8 +7,9 @@ bits, in uint8.
 
 import json
 import struct
+from math import prod
 
-from ._files import ITEMSIZE, check_shape, element_count, shorten, write_values
+from ._files import ITEMSIZE, check_shape, shorten, write_values
 
 _MAX_HEADER = 100_000_000  # bytes; the format's own limit
 _WRITTEN = {
@@ -111,7 +112,7 @@ def _check_entry(source, name, entry, room):
             f"{what} has data_offsets {shorten(offsets)}",
             f"they must rise from 0 to at most {room}",
         )
-    needed = element_count(shape) * ITEMSIZE[_READ[word]]
+    needed = prod(shape) * ITEMSIZE[_READ[word]]
     if needed != end - begin:
         source.fail(
             f"{what} has {end - begin} bytes",

@@ -7,6 +7,7 @@ Boolean masks are evaluated when they are read, and the axes they cover are merg
 Negative indices count from the end; an index out of range is an IndexError.
 """
 
+from math import prod
 from operator import index as as_int
 from typing import NamedTuple
 
@@ -150,10 +151,7 @@ def _merge_masks(shape, parts):
                     f"{under}; "
                     f"they must be equal"
                 )
-            size = 1
-            for n in under:
-                size *= n
-            merged.append(size)
+            merged.append(prod(under))
             part = _positions_of(part)
         else:
             merged.extend(under)

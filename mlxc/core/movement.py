@@ -1,5 +1,6 @@
 """Public functions of the movement family: the same values arranged anew, without a copy."""
 
+from math import prod
 from operator import index
 
 from mlxc._graph import Dtype, array, as_array, bind, broadcast, reshape_to, transpose_to
@@ -101,9 +102,7 @@ def flatten(a, /, start_axis=0, end_axis=-1, *, stream=None):
             f"[flatten] axes {start_axis} to {end_axis} of an array with {a.ndim} axes; "
             f"start must not be behind end"
         )
-    merged = 1
-    for size in a.shape[first : last + 1]:
-        merged *= size
+    merged = prod(a.shape[first : last + 1])
     return reshape_to(a, (*a.shape[:first], merged, *a.shape[last + 1 :]))
 
 
@@ -132,9 +131,7 @@ def unflatten(a, /, axis, shape, *, stream=None):
     if not shape:
         raise ValueError("[unflatten] an empty shape; one size or more would be right")
     if -1 in shape and shape.count(-1) == 1:
-        known = 1
-        for size in shape:
-            known *= size if size != -1 else 1
+        known = prod(size for size in shape if size != -1)
         if known <= 0 or a.shape[axis] % known:
             raise ValueError(
                 f"[unflatten] axis {axis} of size {a.shape[axis]} does not divide into {shape}"

@@ -4,6 +4,7 @@ import ml_dtypes
 import numpy as np
 
 from mlxc._backends.metal.dispatch import LAUNCHERS, Operand
+from mlxc._graph.schedule import dense_strides
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
@@ -16,13 +17,10 @@ def operand(array):
 
 def result(dtype, shape):
     """What a launcher is told of a result: it is row-major."""
-    dtype, strides = np.dtype(dtype), []
-    step = dtype.itemsize
-    for extent in reversed(shape):
-        strides.insert(0, step)
-        step *= extent
+    dtype = np.dtype(dtype)
+    strides = dense_strides(shape, dtype.itemsize)
     name = "bool_" if dtype == np.bool_ else str(dtype)
-    return Operand(name, tuple(shape), tuple(strides), dtype.itemsize)
+    return Operand(name, tuple(shape), strides, dtype.itemsize)
 
 
 def plan(row, ins, outs, params=()):

@@ -8,6 +8,8 @@ floats stay float32 between instructions, and are rounded where a cast asks for 
 could be seen that they were not: before comparisons, steps and casts to other dtypes.
 """
 
+from math import prod
+
 from mlxc._table import load_rows
 from mlxc._table.dtypes import COMPUTE_SIZE, DTYPES
 
@@ -40,13 +42,6 @@ def collapse(sizes, strides_list):
     ]
 
 
-def product(sizes):
-    result = 1
-    for size in sizes:
-        result *= size
-    return result
-
-
 def kernel_address(name):
     """The address of a loop; RuntimeError names what is missing."""
     try:
@@ -75,8 +70,8 @@ class Lowering:
             self.outer, self.within = self.outer + self.within[:-1], self.within[-1:]
             outer = [a + b[:-1] for a, b in zip(outer, within)]
             within = [b[-1:] for b in within]
-        self.rows = product(self.outer)
-        self.columns = product(self.within)
+        self.rows = prod(self.outer)
+        self.columns = prod(self.within)
         self.stream_outer, self.stream_within = outer, within
         self.loads = loads
         self.code = []

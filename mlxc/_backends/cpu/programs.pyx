@@ -5,6 +5,7 @@ Work is split by its size alone, so that results do not depend on the number of 
 """
 
 import os
+from math import prod
 
 from libc.string cimport memcpy
 
@@ -23,7 +24,7 @@ from mlxc._threads.pool cimport interrupted, par, thread_count
 from mlxc._graph.bind import ROWS
 from mlxc._table.dtypes import COMPUTE_SIZE, DTYPES
 
-from .lowering import FULL, Lowering, product
+from .lowering import FULL, Lowering
 
 DEBUG = int(os.environ.get("MLXC_DEBUG", "0") or 0)
 
@@ -161,7 +162,7 @@ def plain_step(lowering):
     """Elements between the rows of a reduction that adds nothing but what it loads; 0 if it does
     more, or if its rows are not dense and equally far apart."""
     _, _, _, shape, item, *_, outer, _ = lowering.streams[0]
-    reduced = product(lowering.program.space[a] for a in lowering.program.reduced)
+    reduced = prod(lowering.program.space[a] for a in lowering.program.reduced)
     even = len(lowering.outer) == 1 or (lowering.outer and lowering.outer[-1] == reduced)
     if lowering.code or not even or shape != FULL or not lowering.dense_in_row(0, item):
         return 0

@@ -9,6 +9,8 @@ import re
 import struct
 from functools import lru_cache
 
+from mlxc._graph.schedule import dense_strides
+
 from .dispatch import Bytes, Dispatch, In, Out, Scratch, launcher
 from .layout import element_strides
 from .movement import copy
@@ -131,7 +133,7 @@ def metal_kernel(row, ins, outs, params):
             return None
         if call.row_contiguous and not _row_major(operand.shape, strides):
             place = Scratch(index, operand.size * operand.itemsize)
-            packed = _packed(operand.shape)
+            packed = dense_strides(operand.shape, 1)
             copied = copy(In(index), place, operand.shape, strides, packed, operand.itemsize)
             if copied is None:
                 return None
@@ -150,16 +152,8 @@ def metal_kernel(row, ins, outs, params):
     return dispatches
 
 
-def _packed(shape):
-    strides, step = [], 1
-    for size in reversed(shape):
-        strides.insert(0, step)
-        step *= size
-    return tuple(strides)
-
-
 def _row_major(shape, strides):
-    wanted = _packed(shape)
+    wanted = dense_strides(shape, 1)
     return all(size == 1 or near == far for size, near, far in zip(shape, strides, wanted))
 
 

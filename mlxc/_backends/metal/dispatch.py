@@ -8,6 +8,7 @@ grids and constants, and never sees data.
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 from mlxc._table.rows import ROWS
 
@@ -29,10 +30,7 @@ class Operand:
     @property
     def size(self) -> int:
         """Elements."""
-        size = 1
-        for extent in self.shape:
-            size *= extent
-        return size
+        return prod(self.shape)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ declines runs on the processor, on the same memory.
 """
 
 import os
+from math import prod
 
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
@@ -161,7 +162,7 @@ cdef Work make_work(Device metal, pipelines, list dispatches, list ins, list out
                                        sizeof(Argument))
     places = {}
     for k, each in enumerate(dispatches):
-        if programs.product(each.group) > work.pipelines[k].max_threads:
+        if prod(each.group) > work.pipelines[k].max_threads:
             return None
         work.handles[k] = <void*><Pipeline>work.pipelines[k]
         command = &work.commands[k]

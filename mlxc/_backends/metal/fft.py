@@ -9,6 +9,8 @@ import math
 import struct
 from dataclasses import dataclass, field, replace
 
+from mlxc._graph.schedule import dense_strides
+
 from .dispatch import Bytes, Dispatch, In, Out, Scratch, launcher
 from .layout import LIMIT, element_strides, joined, up
 
@@ -157,7 +159,7 @@ class Passes:
             return False
         high, wide = halves(line.n)
         memory = self.take(line.count * line.n)
-        batch = _dense(line.shape, line.n)
+        batch = dense_strides(line.shape, line.n)
         between = Side(memory, 1, batch, line.n, wide, 1)
         first = replace(
             line,
@@ -193,7 +195,7 @@ class Passes:
         if long > MOST * MOST:
             return False
         chirp, memory = self.take(long), self.take(line.count * long)
-        dense = Side(memory, 1, _dense(line.shape, long), long)
+        dense = Side(memory, 1, dense_strides(line.shape, long), long)
         known = Side(chirp, 1, (), long)
         # The filter's exponents have the sign that the chirp has not; both passes transform
         # forwards or backwards as the line does, so that its sign is theirs.
@@ -211,15 +213,6 @@ class Passes:
         self.release(chirp)
         self.release(memory)
         return True
-
-
-def _dense(shape, n: int) -> tuple[int, ...]:
-    """Strides of a row-major batch of n numbers each."""
-    strides = []
-    for extent in reversed(shape):
-        strides.insert(0, n)
-        n *= extent
-    return tuple(strides)
 
 
 def _factor(norm: str, sizes, inverse: bool) -> float:
@@ -270,7 +263,7 @@ def fft(row, ins, outs, params):
         final = number == len(plan) - 1
         shape = here[1][:axis] + (n // 2 + 1 if own == "r2c" else n,) + here[1][axis + 1 :]
         memory = Out(0) if final else passes.take(math.prod(shape))
-        there = (memory, shape, _dense(shape, 1))
+        there = (memory, shape, dense_strides(shape, 1))
         scale = _factor(norm, sizes, inverse) if final else 1.0
         line = _line(axis, n, here, there, sign, scale, own)
         if line is None or line.count * n >= LIMIT or not passes.add(line):

@@ -1,7 +1,9 @@
 """Launchers of gather, scatter, their counterparts along one axis, and blocks put into an array."""
 
 import struct
+from math import prod
 
+from mlxc._graph.schedule import dense_strides
 from mlxc._table.dtypes import CODE
 from mlxc._table.rows import BY_NAME
 
@@ -17,22 +19,6 @@ __all__ = ["concatenate", "gather", "put_along", "scatter", "slice_update", "tak
 WIDE = 32  # trailing positions from which each row of threads takes one index
 MODES = {"none": -1, "add": OPERATIONS["sum"]} | OPERATIONS  # as in indexing.metal
 INDEX_LIMIT = (1 << 32) - 1  # destinations are numbered in 32 bits, all ones is none
-
-
-def product(sizes):
-    total = 1
-    for size in sizes:
-        total *= size
-    return total
-
-
-def dense(shape):
-    """Row-major strides in elements."""
-    strides, step = [], 1
-    for extent in reversed(shape):
-        strides.insert(0, step)
-        step *= extent
-    return tuple(strides)
 
 
 def selection(leads, indices, tail, size, step, axes, row="gather", axis=0):
@@ -106,7 +92,7 @@ def gather(row, ins, outs, params):
     middle = joined(indices[0].shape, strides[1])
     sizes = near[0][0] + middle[0] + near[1][0]
     moves = near[0][1] + middle[1] + near[1][1]
-    leads, tail = product(pick(x.shape, ahead)), product(pick(x.shape, behind))
+    leads, tail = prod(pick(x.shape, ahead)), prod(pick(x.shape, behind))
     flat = tail < WIDE and n * tail < LIMIT
     columns, rows = (n * tail, leads) if flat else (tail, leads * n)
     if columns >= LIMIT or rows >= SPREAD * SPREAD:
@@ -140,7 +126,7 @@ def take_along(row, ins, outs, params):
     sizes, near, far = joined(index.shape, still, strides[1])
     if not sizes:
         sizes, near, far = (1,), (0,), (0,)
-    rows = product(sizes[:-1])
+    rows = prod(sizes[:-1])
     if sizes[-1] >= LIMIT or rows >= SPREAD * SPREAD:
         return None
     about = selection(rows, 1, 1, x.shape[axis], step, (0, len(sizes), 0, 0), row, axis)
@@ -158,7 +144,7 @@ def take_along(row, ins, outs, params):
 
 def whole_copy(x, strides):
     """The first operand to the output."""
-    return copy(In(0), Out(0), x.shape, strides, dense(x.shape), x.itemsize)
+    return copy(In(0), Out(0), x.shape, strides, dense_strides(x.shape, 1), x.itemsize)
 
 
 def fold(dtype, mode, keys, n, axes, leads, tail, moves):
@@ -201,7 +187,7 @@ def scatter(row, ins, outs, params):
     if x.size == 0:  # where there are indices the processor says what is wrong
         return None if n else []
     indexed = pick(x.shape, axes)
-    if x.dtype not in STORED or strides is None or n >= LIMIT or product(indexed) >= INDEX_LIMIT:
+    if x.dtype not in STORED or strides is None or n >= LIMIT or prod(indexed) >= INDEX_LIMIT:
         return None
     steps = whole_copy(x, strides[0])
     if steps is None or updates.size == 0:
@@ -214,7 +200,7 @@ def scatter(row, ins, outs, params):
             )
         )
     ahead, behind = groups_of(x.shape, axes, lead)
-    row_major, far = dense(x.shape), strides[1]
+    row_major, far = dense_strides(x.shape, 1), strides[1]
     middle = len(indices[0].shape)
     front = joined(pick(x.shape, ahead), pick(row_major, ahead), far[:lead])
     names = joined(indices[0].shape, far[lead : lead + middle])
@@ -225,7 +211,7 @@ def scatter(row, ins, outs, params):
         front[2] + names[1] + back[2],
     )
     counts = (len(front[0]), len(names[0]), len(back[0]), len(indexed))
-    leads, tail = product(pick(x.shape, ahead)), product(pick(x.shape, behind))
+    leads, tail = prod(pick(x.shape, ahead)), prod(pick(x.shape, behind))
     last = fold(x.dtype, mode, keys, n, counts, leads, tail, moves)
     return None if last is None else steps + last
 
@@ -246,7 +232,7 @@ def put_along(row, ins, outs, params):
     keys = Scratch(0, 4 * n)
     each = index_pass("along_keys", row, 0, 2, index, strides[2], keys, x.shape[axis], 1, axis)
     sizes, _ = joined(index.shape, strides[2])
-    tail = product(index.shape[axis + 1 :])
+    tail = prod(index.shape[axis + 1 :])
     counts = (0, len(sizes), 0, 0)
     each.arguments[2] = selection(1, index.shape[axis], tail, x.shape[axis], 1, counts, row, axis)
     names = joined(updates.shape, strides[1])
@@ -267,7 +253,7 @@ def slice_update(row, ins, outs, params):
     steps = whole_copy(x, strides[0])
     if steps is None or update.size == 0:
         return steps
-    row_major = dense(x.shape)
+    row_major = dense_strides(x.shape, 1)
     offset = sum(first * step for first, step in zip(start, row_major))
     target = tuple(step * each for step, each in zip(stride, row_major))
     if mode == "none":
@@ -282,7 +268,7 @@ def combined(x: Operand, update: Operand, mode, strides, target, offset):
     sizes, near, far = joined(update.shape, target, strides)
     if not sizes:
         sizes, near, far = (1,), (0,), (0,)
-    rows = product(sizes[:-1])
+    rows = prod(sizes[:-1])
     if sizes[-1] >= LIMIT or rows >= SPREAD * SPREAD:
         return None
     about = selection(rows, 1, 1, 1, offset, (0, len(sizes), 0, 0))
@@ -300,7 +286,7 @@ def concatenate(row, ins, outs, params):
     strides = fits(*ins)
     if strides is None:
         return None
-    steps, offset, target = [], 0, dense(out.shape)
+    steps, offset, target = [], 0, dense_strides(out.shape, 1)
     for k, x in enumerate(ins):
         more = copy(In(k), Out(0), x.shape, strides[k], target, x.itemsize, offset)
         if more is None:

@@ -7,6 +7,7 @@ split where there are too few tiles to keep the device busy.
 
 import struct
 from dataclasses import dataclass, field, replace
+from math import prod
 
 from mlxc._table.rows import BY_NAME
 
@@ -73,10 +74,7 @@ class Product:
     items: int = field(init=False)
 
     def __post_init__(self):
-        items = 1
-        for extent in self.shape:
-            items *= extent
-        object.__setattr__(self, "items", items)
+        object.__setattr__(self, "items", prod(self.shape))
 
     @property
     def turned(self) -> "Product":

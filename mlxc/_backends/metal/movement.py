@@ -1,6 +1,7 @@
 """Strided copies, which other launchers put together: rows of movement themselves run nothing."""
 
 import struct
+from math import prod
 
 from .dispatch import Bytes, Dispatch
 from .layout import LIMIT, SPREAD, joined, spread, up
@@ -47,9 +48,7 @@ def copy(source, target, shape, source_strides, target_strides, itemsize, offset
     if sizes[-1] >= LIMIT and sizes[-1] % PIECE == 0:  # a row is counted in 31 bits
         sizes = (*sizes[:-1], sizes[-1] // PIECE, PIECE)
         near, far = ((*each[:-1], each[-1] * PIECE, each[-1]) for each in (near, far))
-    rows = 1
-    for size in sizes[:-1]:
-        rows *= size
+    rows = prod(sizes[:-1])
     if max(sizes) >= LIMIT or rows >= SPREAD * SPREAD:
         return None
     step = up(sizes[-1], WORK)

@@ -6,6 +6,7 @@ what is part of it is which streams repeat (stride 0) and which are dense (strid
 """
 
 from dataclasses import dataclass
+from math import prod
 
 from mlxc._table import load_rows
 from mlxc._table.dtypes import DTYPES
@@ -95,9 +96,7 @@ class Kernel:
     def _reach(self):
         """The largest distance in elements that a counter has to hold."""
         space = self.program.space
-        total = 1
-        for size in space:
-            total *= size
+        total = prod(space)
         reaches = [
             sum(abs(stride) * (size - 1) for size, stride in zip(space, stream.strides))
             for stream in self.streams

@@ -13,6 +13,7 @@ Results do not depend on scheduling: every element has one place in a fixed tree
 """
 
 import struct
+from math import prod
 
 from . import expressions
 from .dispatch import Bytes, Dispatch, In, Out, Scratch
@@ -36,13 +37,6 @@ _LANES = (
     "uint lane [[thread_index_in_simdgroup]]",
     "uint simdgroup [[simdgroup_index_in_threadgroup]]",
 )
-
-
-def product(sizes):
-    result = 1
-    for size in sizes:
-        result *= size
-    return result
 
 
 def dispatches(program):
@@ -89,7 +83,7 @@ def _map(kernel):
 
 
 def _dense_map(kernel, sizes, strides):
-    size = product(sizes)
+    size = prod(sizes)
     moving = {stream.name for stream, s in zip(kernel.streams, strides) if s == [1]}
     count = kernel.number(size)
     kernel.add(f"for (uint k = 0; k < {EACH}; k++) {{")
@@ -115,7 +109,7 @@ def _dense_map(kernel, sizes, strides):
 
 
 def _strided_map(kernel, sizes, strides):
-    columns, rows = sizes[-1], product(sizes[:-1])
+    columns, rows = sizes[-1], prod(sizes[:-1])
     width = SIMD
     while width > 1 and width // 2 >= columns:
         width //= 2
@@ -142,7 +136,7 @@ def _strided_map(kernel, sizes, strides):
 
     _print_values(kernel, range(len(kernel.program.values)), at, 1)
     for stream in kernel.outputs:
-        if stream.name not in known and product(sizes) > 1:  # one value, which one thread writes
+        if stream.name not in known and prod(sizes) > 1:  # one value, which one thread writes
             kernel.add("if (column == 0 && row == 0)")
         kernel.store(stream, f"v{stream.value}", at(stream), 1)
     grid = (up(columns, width), *spread(up(rows, height)))
@@ -204,7 +198,7 @@ def _rows(kernel):
     split = len(program.space) - program.row_axes
     outer_sizes, outer = kernel.joined(range(split))
     inner_sizes, inner = kernel.joined(range(split, len(program.space)))
-    rows, columns = product(outer_sizes), product(inner_sizes)
+    rows, columns = prod(outer_sizes), prod(inner_sizes)
     if rows >= 2**31:
         raise Unprintable("too many rows")
     kernel.headers.add("reduce.h")
@@ -329,7 +323,7 @@ def _reduce(kernel):
     kept = [a for a in axes if a not in program.reduced]
     kept_sizes, outer = kernel.joined(kept)
     reduced_sizes, inner = kernel.joined(reduced)
-    results, length = product(kept_sizes), product(reduced_sizes)
+    results, length = prod(kept_sizes), prod(reduced_sizes)
     by_rows = not kept or (reduced and reduced[-1] > kept[-1])
     if results >= 2**31 or length >= 2**31 * PART:
         raise Unprintable("too many results")

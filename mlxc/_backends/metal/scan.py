@@ -1,6 +1,7 @@
 """Launcher of scans: cumsum, cumprod, cummax, cummin, logcumsumexp along one axis."""
 
 import struct
+from math import prod
 
 from mlxc._table.dtypes import CODE
 
@@ -51,9 +52,7 @@ def scan(row, ins, outs, params):
         return None
     if x.size == 0:
         return []
-    n, inner = x.shape[axis], 1
-    for extent in x.shape[axis + 1 :]:
-        inner *= extent
+    n, inner = x.shape[axis], prod(x.shape[axis + 1 :])
     lines = x.size // n
     if lines >= LIMIT:
         return None

@@ -6,6 +6,7 @@ passes on the device.
 """
 
 import struct
+from math import prod
 
 from mlxc._table.dtypes import CODE
 
@@ -28,9 +29,7 @@ def key_of(itemsize):
 
 def lines_of(x, axis):
     """(n, inner, lines) of a row-major operand."""
-    n, inner = x.shape[axis], 1
-    for extent in x.shape[axis + 1 :]:
-        inner *= extent
+    n, inner = x.shape[axis], prod(x.shape[axis + 1 :])
     return n, inner, x.size // n if n else 0
 
 

@@ -4,6 +4,8 @@ Rules: statistics are taken in float32 for narrow dtypes and the result has the 
 ``eps`` keeps every division finite.
 """
 
+from math import prod
+
 import mlxc.core as mx
 from mlxc.nn.layers import _checks
 from mlxc.nn.layers.base import Module
@@ -171,9 +173,7 @@ class GroupNorm(Module):
         shape = x.shape
         if x.ndim < 2:
             raise ValueError(f"[GroupNorm] expected at least 2 dimensions (N, C), got {shape}")
-        batch, space = shape[0], 1
-        for extent in shape[1:-1]:
-            space *= extent
+        batch, space = shape[0], prod(shape[1:-1])
         split = (groups, size) if self.pytorch_compatible else (size, groups)
         axes = (1, 3) if self.pytorch_compatible else (1, 2)
         y = mx.reshape(x, (batch, space, *split))
