@@ -96,6 +96,18 @@ cdef int run_step(Step step, Memory* memory, bint quick) except -1:
     return raise_if_interrupted()
 
 
+cdef int take_step(Step step, Memory* memory, bint quick) except -1:
+    """Give a step memory and run it; if it fails, memory is as before."""
+    try:
+        give(step, memory)
+        if PROFILER is None:
+            return run_step(step, memory, quick)
+        return run_profiled(step, memory, quick)
+    except BaseException:
+        take_back(step, memory)
+        raise
+
+
 cdef int run_profiled(Step step, Memory* memory, bint quick) except -1:
     profiler = PROFILER
     profiler.begin(step)
@@ -217,15 +229,7 @@ cdef int run_steps(Plan plan, Memory* memory, int* done) except -1:
     cdef Step step
     cdef int k
     for step in plan.steps:
-        try:
-            give(step, memory)
-            if PROFILER is None:
-                run_step(step, memory, quick)
-            else:
-                run_profiled(step, memory, quick)
-        except BaseException:
-            take_back(step, memory)
-            raise
+        take_step(step, memory, quick)
         done[0] += 1
         for k in range(step.ndead):
             if memory.buffers[step.dead[k]] != NULL:
@@ -329,15 +333,7 @@ cdef int run_steps_on_device(Plan plan, PyObject** window, Memory* memory, int* 
                 pending = False
                 finish(plan, window, done[0], sent)
                 done[0] = sent
-            try:
-                give(step, memory)
-                if PROFILER is None:
-                    run_step(step, memory, False)
-                else:
-                    run_profiled(step, memory, False)
-            except BaseException:
-                take_back(step, memory)
-                raise
+            take_step(step, memory, False)
             sent += 1
             pending = pending or on_device
             for k in range(step.ndead):
