@@ -1,6 +1,6 @@
 """What tests over the table share: samples by dtype, layouts, tolerances, checks of derivatives.
 
-``run_python`` runs code in a process of its own.
+``run_python`` and ``output_of`` run code in a process of its own.
 
 Rules: samples come from a generator seeded by the name of what is tested, so a failure repeats.
 References are NumPy's, in the widest type; derivatives are compared in float64 wherever the
@@ -209,3 +209,10 @@ def run_python(code, **environment):
         text=True,
         timeout=60,
     )
+
+
+def output_of(code, **environment):
+    """What a new process prints; it must end well."""
+    answer = run_python(code, **environment)
+    assert answer.returncode == 0, answer.stdout[-2000:] + answer.stderr[-3000:]
+    return answer.stdout.strip()

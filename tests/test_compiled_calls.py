@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from support import run_python, to_np
+from support import output_of, to_np
 
 import mlxc.core as mx
 from mlxc._graph.interface import node_count
@@ -308,4 +308,4 @@ def test_very_long_chains_of_calls_are_dropped_and_evaluated_without_recursion()
         "thread = threading.Thread(target=work)\n"
         "thread.start(); thread.join()"
     )
-    assert run_python(code).stdout == "2.0\n"
+    assert output_of(code) == "2.0"

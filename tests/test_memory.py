@@ -5,7 +5,8 @@ import itertools
 import threading
 
 import pytest
-from test_threads import exported, in_child, run_python
+from support import output_of
+from test_threads import exported, in_child
 
 from mlxc._memory import buffer as memory
 
@@ -129,8 +130,7 @@ def test_a_memory_limit_that_was_set_is_kept():
         "    while len(kept) < 1000: kept.append(new_buffer(10_000))\n"
         "except MemoryError as error: print(len(kept), error)\n"
     )
-    answer = run_python(code)
-    number, message = answer.stdout.split(" ", 1)
+    number, message = output_of(code).split(" ", 1)
     assert 90 <= int(number) <= 100 and "set_memory_limit" in message
 
 

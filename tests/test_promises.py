@@ -20,9 +20,9 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from support import NAMES, ROWS, to_np
+from support import NAMES, ROWS, output_of, run_python, to_np
 from test_interruption import seconds_until_interrupted
-from test_threads import in_child, run_python
+from test_threads import in_child
 
 import mlxc.core as mx
 import mlxc.nn as nn
@@ -40,13 +40,6 @@ def normal(*shape, dtype=mx.float32):
     x = mx.random.normal(shape, key=mx.random.key(len(shape))).astype(dtype)
     mx.eval(x)
     return x
-
-
-def output_of(code, **environment):
-    """What a new process prints; it must end well."""
-    answer = run_python(code, **environment)
-    assert answer.returncode == 0, answer.stderr[-2000:]
-    return answer.stdout.strip()
 
 
 # ---- speed from a plain install ----

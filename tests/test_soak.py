@@ -3,15 +3,14 @@
 import sys
 
 import pytest
-from test_threads import run_python
+from support import output_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 
 
 def test_twenty_seconds_of_everything_leave_memory_flat():
     code = "import sys; sys.argv = ['soak', '--minutes', '0.33', '--seed', '1']\n"
-    answer = run_python(code + "from tests.soak import main; sys.exit(main())")
-    assert answer.returncode == 0, answer.stdout[-2000:] + answer.stderr[-3000:]
+    output_of(code + "from tests.soak import main; sys.exit(main())")
 
 
 def test_a_soak_sees_an_activity_that_leaks():
@@ -25,5 +24,4 @@ def test_a_soak_sees_an_activity_that_leaks():
         "grown = soak(3, 1, say=lambda *_, **__: None, activities=[leak])\n"
         "assert grown[0] > ALLOWANCE and grown[1] > ALLOWANCE, grown\n"
     )
-    answer = run_python(code)
-    assert answer.returncode == 0, answer.stderr[-3000:]
+    output_of(code)

@@ -9,7 +9,7 @@ import os
 import threading
 
 import pytest
-from support import run_python
+from support import output_of, run_python
 
 from mlxc._threads import pool
 
@@ -185,7 +185,7 @@ def test_a_number_of_threads_that_is_no_integer_is_a_type_error(number):
 
 def test_the_environment_sets_the_number_of_threads():
     code = "from mlxc._threads.pool import get_num_threads as g; print(g())"
-    assert run_python(code, MLXC_NUM_THREADS="5").stdout.strip() == "5"
+    assert output_of(code, MLXC_NUM_THREADS="5") == "5"
     for wrong in ("0", "many", "257"):
         answer = run_python(code, MLXC_NUM_THREADS=wrong)
         assert answer.returncode != 0
@@ -207,4 +207,4 @@ def test_the_interrupt_signal_reaches_the_main_thread():
         "os.kill(os.getpid(), signal.SIGINT)\n"
         "for _ in range(1000): pass"
     )
-    assert run_python(code).stdout.strip() == "MainThread"
+    assert output_of(code) == "MainThread"
