@@ -29,7 +29,6 @@ FLOORS = {
     "nn": 7,
     "optimizers": 7,
     "utils": 7,
-    "distributed": 7,
     "__init__": 8,
     "__main__": 8,
     "_standin": 8,
@@ -316,7 +315,29 @@ def check_kernels(root):
     return complaints
 
 
-GUARDS = [check_floors, check_grid, check_sizes, check_generated, check_stubs, check_kernels]
+def check_pages(root):
+    """What the pages for contributors name as files is there; an F stands for a family."""
+    complaints = []
+    for page in sorted((root / "docs").glob("*.md")) + [root / "CONTRIBUTING.md"]:
+        text = page.read_text() if page.exists() else ""
+        for name in re.findall(r"`([\w.]+(?:/[\w.]+)+)`", text):
+            pattern = re.sub("(?<![A-Za-z])F(?![A-Za-z])", "*", name)
+            if not any(
+                any(root.glob(f"{at}{pattern}{end}")) for at in ("", "mlxc/") for end in ("", ".*")
+            ):
+                complaints.append(f"{page}: there is no {name}")
+    return complaints
+
+
+GUARDS = [
+    check_floors,
+    check_grid,
+    check_sizes,
+    check_generated,
+    check_stubs,
+    check_kernels,
+    check_pages,
+]
 
 
 @pytest.mark.parametrize("guard", GUARDS)
@@ -346,6 +367,7 @@ SOUND_TREE = {
     "mlxc/_table/families.py": FAMILIES_SOURCE,
     "mlxc/_table/scan.py": "import math\n",
     "mlxc/_threads/pool.pxd": "",
+    "docs/design.md": "`_graph/node` and `_table/F.py` are there.\n",
 }
 LONG_FUNCTION = "def long():\n" + "    pass\n" * MAX_FUNCTION
 FAULTS = {
@@ -398,6 +420,11 @@ FAULTS = {
         SOUND_TREE["mlxc/_graph/node.pyi"] + "def gone() -> None: ...\n",
     ),
     "a stub that forgot a method": (check_stubs, "mlxc/_graph/node.pyx", NODE + METHOD),
+    "a page that names a file that is gone": (
+        check_pages,
+        "docs/design.md",
+        "`_table/scan` and `_table/F.py` are there, `_graph/walk` is not.\n",
+    ),
     "a kernel module with more names": (
         check_kernels,
         "mlxc/_kernels/scan.pyx",
