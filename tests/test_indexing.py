@@ -301,19 +301,62 @@ def test_nonzero_and_argwhere_are_numpys():
     assert mx.argwhere(mx.array(3)).shape == (1, 0)
 
 
-def test_blocks_at_computed_positions_are_read_and_written():
+@pytest.mark.parametrize("known", [True, False])
+def test_blocks_at_computed_positions_are_read_and_written(known):
+    def position(*values):
+        start = mx.array(values[0] if len(values) == 1 else values)
+        return start if known else start + 0
+
     x = np.arange(60).reshape(3, 4, 5)
-    a, start = mx.array(x), mx.array([1, 2])
+    a, start = mx.array(x), position(1, 2)
     block = mx.slice(a, start, axes=(0, 2), slice_size=(2, 3, 2))
     np.testing.assert_array_equal(evaluated(block), x[1:3, :3, 2:4])
     got = mx.slice_update(a, -block, start, axes=(0, 2))
     want = x.copy()
     want[1:3, :3, 2:4] *= -1
     np.testing.assert_array_equal(evaluated(got), want)
-    assert mx.slice(a, mx.array(-1), axes=(0,), slice_size=(1, 1, 1)).item() == 40
-    for bad in ([2, 0], [-4, 0]):
+    assert mx.slice(a, position(-1), axes=(0,), slice_size=(1, 1, 1)).item() == 40
+    for bad in ((2, 0), (-4, 0)):
         with pytest.raises(IndexError):
-            mx.eval(mx.slice(a, mx.array(bad), axes=(0, 1), slice_size=(2, 1, 1)))
+            mx.eval(mx.slice(a, position(*bad), axes=(0, 1), slice_size=(2, 1, 1)))
+        with pytest.raises(IndexError):
+            mx.eval(mx.slice_update(a, a[:2, :1, :1], position(*bad), axes=(0, 1)))
+
+
+def test_a_block_that_replaces_everything_is_a_handle_of_its_own():
+    x = mx.array([1, 2])
+    out = mx.slice_update(mx.zeros((2,), mx.int32), x, mx.array(0), (0,))
+    out += 1
+    assert (out.tolist(), x.tolist()) == ([2, 3], [1, 2])
+
+
+@pytest.mark.parametrize(
+    "shape, key",
+    [
+        ((3, 300, 5, 40), np.s_[2:0:-1, 70:260:3, :, 5:]),
+        ((2, 3, 70_000), np.s_[:, ::2, 60_000:100:-7]),
+        ((200_001,), np.s_[3:199_000:5]),
+        ((1, 4, 33, 1024), np.s_[:, 3, 32::-2, 1:-1]),
+        ((40_000, 1, 3), np.s_[39_000:20_000:-1, :, 2]),
+        ((5, 60_000), np.s_[1:4, 16_383:16_385]),
+        ((5, 60_000), np.s_[1:4, 9:9]),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "int64"])
+def test_updates_of_slices_of_large_arrays_are_numpys(shape, key, dtype):
+    x = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    value = (7 + 3 * np.arange(x[key].size)).reshape(x[key].shape).astype(dtype)
+    put, added = x.copy(), x.copy()
+    put[key] = value
+    added[key] += value
+    held = mx.array(x)
+    got = mx.array(held)
+    got[key] = mx.array(value)
+    np.testing.assert_array_equal(evaluated(got), put)
+    np.testing.assert_array_equal(evaluated(held.at[key].add(mx.array(value))), added)
+    np.testing.assert_array_equal(evaluated(held), x)
+    zeros = mx.zeros(shape, getattr(mx, dtype)).at[key].add(mx.array(value))
+    np.testing.assert_array_equal(evaluated(zeros), added - x)
 
 
 def test_reading_everything_gives_a_handle_of_its_own():

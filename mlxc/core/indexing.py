@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 import mlxc.core as mx
-from mlxc._graph import array, bind
+from mlxc._graph import array, bind, is_evaluated
 
 from ._arguments import as_array, normalize_axis
 from ._keys import read_basic
@@ -522,6 +522,26 @@ def _dynamic_axes(op, a, start_indices, axes):
     return mx.reshape(starts.astype(mx.int64), (-1,)), axes
 
 
+def _known_block(op, shape, start_indices, axes, sizes):
+    """The block as slices, one an axis, where the starts have values already; else None. No trace
+    replaces a value: what a transform feeds in is pending."""
+    starts = as_array(start_indices)
+    if not is_evaluated(starts):
+        return None
+    values = starts.tolist()
+    starts = dict(zip(axes, values if starts.ndim else [values]))
+    parts = []
+    for axis, (size, length) in enumerate(zip(shape, sizes)):
+        start = starts.get(axis, 0)
+        first = start + size if start < 0 else start
+        if not 0 <= first <= size - length:
+            raise IndexError(
+                f"[{op}] a block of {length} from {start} on leaves axis {axis} with size {size}"
+            )
+        parts.append(_Slice(first, first + length))
+    return tuple(parts)
+
+
 def _window(starts, k, size, length):
     """The indices of a window along one axis. A start before the axis is sent past its end, to be
     refused there."""
@@ -545,7 +565,8 @@ def slice(a, start_indices, axes, slice_size, *, stream=None):
         array: Of shape ``slice_size``.
 
     Raises:
-        IndexError: If the block leaves the array; this is seen at evaluation.
+        IndexError: If the block leaves the array; this is seen at evaluation where the starts are
+            not known before.
         ValueError: If the arguments do not fit.
 
     Example:
@@ -561,6 +582,9 @@ def slice(a, start_indices, axes, slice_size, *, stream=None):
         raise ValueError(
             f"[slice] sizes {sizes} for an array of shape {a.shape}; at most its own, one an axis"
         )
+    known = _known_block("slice", a.shape, start_indices, axes, sizes)
+    if known is not None:
+        return getitem(a, known)
     static = tuple(_Slice(None) if axis in axes else _Slice(0, m) for axis, m in enumerate(sizes))
     out = getitem(a, static)
     for k, axis in enumerate(axes):
@@ -583,7 +607,8 @@ def slice_update(a, update, start_indices, axes, *, stream=None):
         array: The shape and dtype of ``a``.
 
     Raises:
-        IndexError: If the block leaves the array; this is seen at evaluation.
+        IndexError: If the block leaves the array; this is seen at evaluation where the starts are
+            not known before.
         ValueError: If the arguments do not fit.
 
     Example:
@@ -592,7 +617,7 @@ def slice_update(a, update, start_indices, axes, *, stream=None):
         array([0, 1, 1], dtype=float32)
     """
     a = as_array(a)
-    update = _as_value(update, a.dtype)
+    update = array(_as_value(update, a.dtype))  # a handle of its own: it may be the result
     starts, axes = _dynamic_axes("slice_update", a, start_indices, axes)
     if update.ndim < a.ndim:  # axes that no start names are filled
         lead = range(a.ndim - update.ndim)
@@ -602,6 +627,9 @@ def slice_update(a, update, start_indices, axes, *, stream=None):
         raise ValueError(
             f"[slice_update] a block of shape {update.shape} does not fit into {a.shape}"
         )
+    known = _known_block("slice_update", a.shape, start_indices, axes, update.shape)
+    if known is not None:
+        return setitem(a, known, update)
     order = sorted(axes)
     windows = [
         mx.reshape(

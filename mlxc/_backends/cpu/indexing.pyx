@@ -536,25 +536,134 @@ cdef int launch_concatenate(View* ins, int nin, View* outs, int nout, object par
     return 0
 
 
+cdef struct Placing:
+    # A copy of x with an update in a slice of it, piece by piece of one axis: what a piece writes
+    # is still in the cache when the update is combined into it.
+    Block update                             # axes of the slice, unjoined; strides of both sides
+    Py_ssize_t[MAX_AXES] shape               # of x
+    Py_ssize_t[MAX_AXES] first, step         # of the slice, steps above 0
+    int ndim
+    int cut                                  # the axis that pieces divide
+    Py_ssize_t below                         # elements of one step along it
+    Py_ssize_t piece, pieces                 # steps a piece, pieces of the whole axis
+    Py_ssize_t units                         # pieces of all positions of the axes before it
+    const char* x
+    Py_ssize_t x_stride                      # bytes between elements in row-major order
+    char* out
+    fold_fn copy
+
+
+cdef void place_unit(Placing* job, Py_ssize_t unit) noexcept nogil:
+    """Copy one piece, then combine what of the update lies in it."""
+    cdef Block part
+    cdef Py_ssize_t begin = unit % job.pieces * job.piece
+    cdef Py_ssize_t end = min(begin + job.piece, job.shape[job.cut])
+    cdef Py_ssize_t outer = unit // job.pieces
+    cdef Py_ssize_t at = (outer * job.shape[job.cut] + begin) * job.below
+    cdef Py_ssize_t item = job.update.itemsize
+    cdef Py_ssize_t low, high, place
+    cdef char* dst = job.update.dst
+    cdef const char* src = job.update.src
+    cdef int axis
+    job.copy(
+        job.out + at * item, item, job.x + at * job.x_stride, job.x_stride,
+        (end - begin) * job.below
+    )
+    for axis in range(job.cut - 1, -1, -1):
+        place = outer % job.shape[axis] - job.first[axis]
+        outer //= job.shape[axis]
+        if place < 0 or place % job.step[axis] or place // job.step[axis] >= job.update.shape[axis]:
+            return
+        dst += place // job.step[axis] * job.update.dst_strides[axis]
+        src += place // job.step[axis] * job.update.src_strides[axis]
+    axis = job.cut
+    low = max(<Py_ssize_t>0, (begin - job.first[axis] + job.step[axis] - 1) // job.step[axis])
+    high = (end - job.first[axis] + job.step[axis] - 1) // job.step[axis]
+    high = min(high, job.update.shape[axis])
+    if low >= high:
+        return
+    start_block(&part, item, job.update.fold)
+    add_axis(&part, high - low, job.update.dst_strides[axis], job.update.src_strides[axis])
+    dst += low * job.update.dst_strides[axis]
+    src += low * job.update.src_strides[axis]
+    for axis in range(job.cut + 1, job.ndim):
+        add_axis(
+            &part, job.update.shape[axis], job.update.dst_strides[axis],
+            job.update.src_strides[axis]
+        )
+    move_block(&part, dst, src)
+
+
+cdef void place_job(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
+    place_unit(<Placing*>arg, chunk)
+
+
+cdef void place(Placing* job) noexcept nogil:
+    """Cut the first axis below which there is little."""
+    cdef Py_ssize_t outer = 1, unit
+    job.cut = 0
+    job.below = 1
+    for axis in range(1, job.ndim):
+        job.below *= job.shape[axis]
+    while job.cut < job.ndim - 1 and job.below * job.update.itemsize > GRAIN:
+        outer *= job.shape[job.cut]
+        job.cut += 1
+        job.below //= job.shape[job.cut]
+    job.piece = max(<Py_ssize_t>1, GRAIN // (job.below * job.update.itemsize))
+    job.pieces = (job.shape[job.cut] + job.piece - 1) // job.piece
+    job.units = outer * job.pieces
+    if job.units <= 2:
+        for unit in range(job.units):
+            place_unit(job, unit)
+    else:
+        par(place_job, job, job.units)
+
+
 cdef int launch_slice_update(View* ins, int nin, View* outs, int nout, object params) except -1:
     """A copy of x, unless it stands there already; then the update combined into the slice."""
     cdef fold_fn copy = fold_of("none", outs)
     cdef fold_fn fold = fold_of(params[3], outs)
+    cdef Placing job
     cdef Block block
-    cdef char* out = outs[0].data
-    cdef Py_ssize_t first, step
+    cdef Block line
+    cdef Py_ssize_t first, step, count, stride
     cdef int axis
     cdef bint whole = params[3] == "none" and ins[1].size == outs[0].size
+    job.ndim = ins[0].ndim
+    job.update.itemsize = outs[0].itemsize
+    job.update.fold = fold
+    job.update.dst = outs[0].data
+    job.update.src = ins[1].data
     start_block(&block, outs[0].itemsize, fold)
-    for axis in range(ins[0].ndim):
-        first, step = params[0][axis], params[2][axis]
+    start_block(&line, outs[0].itemsize, copy)
+    for axis in range(job.ndim):
+        first, step, count = params[0][axis], params[2][axis], ins[1].shape[axis]
+        stride = ins[1].strides[axis]
+        if step < 0 and count > 0:
+            first += (count - 1) * step
+            job.update.src += (count - 1) * stride
+            step, stride = -step, -stride
         if ins[1].size:
-            out += first * outs[0].strides[axis]
-        add_axis(&block, ins[1].shape[axis], step * outs[0].strides[axis], ins[1].strides[axis])
+            job.update.dst += first * outs[0].strides[axis]
+        job.shape[axis] = outs[0].shape[axis]
+        job.first[axis] = first
+        job.step[axis] = step
+        job.update.shape[axis] = count
+        job.update.dst_strides[axis] = step * outs[0].strides[axis]
+        job.update.src_strides[axis] = stride
+        add_axis(&block, count, job.update.dst_strides[axis], stride)
+        add_axis(&line, ins[0].shape[axis], outs[0].strides[axis], ins[0].strides[axis])
     with nogil:
+        if outs[0].data != ins[0].data and not whole and ins[1].size and line.ndim == 1:
+            job.copy = copy
+            job.x = ins[0].data
+            job.x_stride = line.src_strides[0]
+            job.out = outs[0].data
+            place(&job)
+            return 0
         if not whole and outs[0].data != ins[0].data:
             copy_view(outs, ins, copy)
-        move_parallel(&block, out, ins[1].data)
+        move_parallel(&block, job.update.dst, job.update.src)
     return 0
 
 
