@@ -3,8 +3,9 @@
 Codes of 4 and 8 bits are unpacked LANES words at a time, by a shift, a mask and a conversion. That
 leaves a block of LANES words in the order (place in the word, word); operands are brought into the
 same order instead of the codes, which costs nothing, as a product does not mind the order of its
-inner axis. Few rows are multiplied in registers at the speed of memory; more go through tiles of
-ROWS x DEPTH numbers.
+inner axis. Few rows are multiplied in registers at the speed of memory: codes stay where they stand
+in their words, as numbers 2**(bits * place) times as large, and x is that much smaller. More rows
+go through tiles of ROWS x DEPTH numbers.
 """
 
 from libc.stdint cimport uint8_t, uint64_t
@@ -26,6 +27,11 @@ cdef extern from *:
     #define MLXC_FIELD(w, shift, mask) \\
         __builtin_convertvector( \\
             (mlxc_integers)(((w) >> (uint32_t)(shift)) & (uint32_t)(mask)), mlxc_vector)
+    /* The code at a place of the words, times 2 ** (bits * place); the last one as it is. */
+    #define MLXC_LAST(place, bits) ((place) == 32 / (bits) - 1)
+    #define MLXC_PLACED(w, place, bits) \\
+        MLXC_FIELD(w, MLXC_LAST(place, bits) ? 32 - (bits) : 0, \\
+            ((1u << (bits)) - 1) << (MLXC_LAST(place, bits) ? 0 : (place) * (bits)))
     /* Element i / each of v, in lane i. */
     #if MLXC_LANES == 16
     #define MLXC_TWO(x) \\
@@ -39,6 +45,26 @@ cdef extern from *:
     #define MLXC_TWO(x) __builtin_shufflevector(x, x, 0, 0, 1, 1)
     #define MLXC_FOUR(x) __builtin_shufflevector(x, x, 0, 1, 2, 3)
     #endif
+    /* The sum of the lanes. */
+    static inline float mlxc_total(mlxc_vector x) {
+        typedef float four __attribute__((vector_size(16)));
+        typedef float two __attribute__((vector_size(8)));
+    #if MLXC_LANES == 16
+        typedef float eight __attribute__((vector_size(32)));
+        eight y = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7)
+            + __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
+    #else
+        mlxc_vector y = x;
+    #endif
+    #if MLXC_LANES > 4
+        four z = __builtin_shufflevector(y, y, 0, 1, 2, 3)
+            + __builtin_shufflevector(y, y, 4, 5, 6, 7);
+    #else
+        four z = y;
+    #endif
+        two last = __builtin_shufflevector(z, z, 0, 1) + __builtin_shufflevector(z, z, 2, 3);
+        return last[0] + last[1];
+    }
     static inline mlxc_vector mlxc_spread(const float *v, int each) {
         mlxc_vector x = *(const mlxc_vector *)v;
         return 2 * each == MLXC_LANES ? MLXC_TWO(x) : MLXC_FOUR(x);
@@ -46,7 +72,15 @@ cdef extern from *:
     """
     ctypedef u32 Words "mlxc_words"
     Vector field "MLXC_FIELD"(Words w, int shift, int mask) noexcept nogil
+    Vector placed "MLXC_PLACED"(Words w, int place, int bits) noexcept nogil
+    f32 total_of "mlxc_total"(Vector x) noexcept nogil
+    void __builtin_prefetch(const void*) noexcept nogil
+    int __builtin_ctzll(unsigned long long) noexcept nogil
     Vector spread "mlxc_spread"(const f32* v, int each) noexcept nogil
+
+cdef enum:
+    AHEAD = 2048   # bytes from the codes in hand to those that are fetched meanwhile
+    SOON = 4       # rows from the scales in hand to those
 
 # ---- 8-bit and 4-bit floats ----
 
@@ -224,9 +258,10 @@ cdef inline Vector group_scales(
 ) noexcept nogil:
     """The scales of LANES words from number `word` on; the array may be read LANES beyond its
     end."""
+    cdef int shift = __builtin_ctzll(words_a_group)   # groups are powers of two
     if words_a_group >= LANES:
-        return ZERO + scales[word // words_a_group]
-    return spread(scales + word // words_a_group, <int>words_a_group)
+        return ZERO + scales[word >> shift]
+    return spread(scales + (word >> shift), <int>words_a_group)
 
 
 cdef inline void decode_words(
@@ -336,31 +371,40 @@ cdef inline void split(const PackedProduct* g, Py_ssize_t chunk, Py_ssize_t* ite
     w_item[0] = item[0] if g.rhs == NULL else g.rhs[item[0]]
 
 
+cdef inline void place_block(const f32* x, int bits, f32* out) noexcept nogil:
+    """x under the codes of a block, in the order of unpacking, as much smaller as `placed` makes
+    codes larger. bits is a constant."""
+    cdef Py_ssize_t i
+    cdef int j
+    cdef f32 factor
+    for j in range(32 // bits):
+        factor = f32_of_bits((127 - (j * bits if j < 32 // bits - 1 else 0)) << 23)
+        for i in range(LANES):
+            out[j * LANES + i] = x[i * (32 // bits) + j] * factor
+
+
 cdef void prepare_few(PackedProduct* g, Py_ssize_t item) noexcept nogil:
-    """Each row in the order of unpacking, then its sums over groups."""
-    cdef f32* out = <f32*>(g.prepared + item * g.prepared_item)
+    """Of each row: its blocks as dot_words wants them, itself, and its sums over groups."""
+    cdef f32* placed_row
     cdef f32* row
-    cdef const char* x
-    cdef Py_ssize_t r, i, j
-    cdef f32 total
+    cdef f32* sums
+    cdef Py_ssize_t r, i, j, size = block_codes(&g.packing)
     for r in range(g.m):
-        row = out + r * (g.k + g.groups)
-        x = g.x + (item * g.m + r) * g.k * g.itemsize
+        placed_row = <f32*>(g.prepared + item * g.prepared_item) + r * (2 * g.k + g.groups)
+        row = placed_row + g.k
+        sums = row + g.k
+        widen_row(row, g.x + (item * g.m + r) * g.k * g.itemsize, g.itemsize, g.k, g.form)
         for i in range(g.groups):
-            widen_row(
-                row + i * g.packing.group, x + i * g.packing.group * g.itemsize, g.itemsize,
-                g.packing.group, g.form
-            )
-            total = <f32>0.0
+            sums[i] = <f32>0.0
             for j in range(g.packing.group):
-                total = total + row[i * g.packing.group + j]
-            row[g.k + i] = total
-        if by_words(&g.packing):
-            for i in range(g.k):
-                widen_row(
-                    row + i, x + in_order(&g.packing, i, g.k) * g.itemsize, g.itemsize, 1,
-                    g.form
-                )
+                sums[i] = sums[i] + row[i * g.packing.group + j]
+        if not by_words(&g.packing):
+            continue
+        for i in range(g.k // size):
+            if g.packing.bits == 4:
+                place_block(row + i * size, 4, placed_row + i * size)
+            else:
+                place_block(row + i * size, 8, placed_row + i * size)
 
 
 cdef void prepare_panels(PackedProduct* g, Py_ssize_t item, Py_ssize_t panel) noexcept nogil:
@@ -402,58 +446,72 @@ cdef void packed_prepare(void* arg, Py_ssize_t chunk, int worker) noexcept nogil
 cdef inline f32 dot_words(
     const uint8_t* w, const f32* scales, const f32* x, Py_ssize_t blocks, int group, int bits
 ) noexcept nogil:
-    """Sum of scale * code * x over whole blocks; bits is a constant."""
+    """Sum of scale * code * x over whole blocks; x is as place_block leaves it, bits a constant."""
     cdef Vector total = ZERO, part0, part1
-    cdef f32[LANES] lanes
-    cdef f32 out = <f32>0.0
     cdef Words words
     cdef Py_ssize_t b, each = group * bits // 32
-    cdef int j, mask = (1 << bits) - 1
+    cdef int j
     for b in range(blocks):
-        words = (<const Words*>(w + 4 * b * LANES))[0]
-        part0 = ZERO
-        part1 = ZERO
-        for j in range(16 // bits):
-            part0 = part0 + field(words, 2 * j * bits, mask) * at(x + 2 * j * LANES)
-            part1 = part1 + field(words, (2 * j + 1) * bits, mask) * at(x + (2 * j + 1) * LANES)
+        __builtin_prefetch(w + AHEAD)
+        words = (<const Words*>w)[0]
+        part0 = part1 = ZERO
+        for j in range(0, 32 // bits, 2):
+            part0 = part0 + placed(words, j, bits) * at(x + j * LANES)
+            part1 = part1 + placed(words, j + 1, bits) * at(x + (j + 1) * LANES)
         total = total + (part0 + part1) * group_scales(scales, b * LANES, each)
         x += LANES * (32 // bits)
-    put(lanes, total, False)
-    for b in range(LANES):
-        out = out + lanes[b]
-    return out
+        w += 4 * LANES
+    return total_of(total)
+
+
+cdef inline void fetch(const char* p, Py_ssize_t nbytes) noexcept nogil:
+    """Have memory brought into the cache meanwhile."""
+    cdef Py_ssize_t i
+    for i in range(0, nbytes, 64):
+        __builtin_prefetch(p + i)
 
 
 cdef void multiply_few(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexcept nogil:
     """ROWS rows of w with all rows of x."""
     cdef const Packing* p = &g.packing
-    cdef Py_ssize_t item, unit, x_item, w_item, r, n, i, first, blocks, size
+    cdef Py_ssize_t item, unit, x_item, w_item, r, n, first, rows, blocks, size, groups, line
     cdef f32* scales = scratch
     cdef f32* biases = scales + g.groups + LANES
-    cdef f32* row = biases + g.groups + LANES
-    cdef f32* sums = row + g.k
+    cdef f32* plain = biases + g.groups + LANES
+    cdef f32[ROWS * FEW] sums
     cdef const f32* x
     cdef const uint8_t* w
+    cdef f32 total
     split(g, chunk, &item, &unit, &x_item, &w_item)
     first = unit * ROWS
+    rows = min(<Py_ssize_t>ROWS, g.n - first)
     blocks = g.k // block_codes(p) if by_words(p) else 0
     size = blocks * block_codes(p)
-    for n in range(first, min(first + ROWS, g.n)):
-        w = codes_of(g, w_item, n)
-        load_scales(g, w_item, n, 0, g.groups, scales, biases)
+    groups = size // p.group
+    line = g.groups * p.scale_size
+    for n in range(rows):
+        w = codes_of(g, w_item, first + n)
+        load_scales(g, w_item, first + n, 0, g.groups, scales, biases)
+        if blocks:
+            fetch(g.scales + (w_item * g.rows + first + n + SOON) * line, line)
+            fetch(g.biases + (w_item * g.rows + first + n + SOON) * line, line)
         if size < g.k:
-            decode_plain(p, w + size * p.bits // 8, scales, biases, size, g.k - size, row + size)
+            decode_plain(p, w + size * p.bits // 8, scales, biases, size, g.k - size, plain + size)
         for r in range(g.m):
-            x = <const f32*>(g.prepared + x_item * g.prepared_item) + r * (g.k + g.groups)
-            sums[r] = dot(row + size, x + size, g.k - size)
+            x = <const f32*>(g.prepared + x_item * g.prepared_item) + r * (2 * g.k + g.groups)
+            total = <f32>0.0
+            if size < g.k:
+                total = dot(plain + size, x + g.k + size, g.k - size)
             if blocks:
                 if p.bits == 4:
-                    sums[r] = sums[r] + dot_words(w, scales, x, blocks, p.group, 4)
+                    total = total + dot_words(w, scales, x, blocks, p.group, 4)
                 else:
-                    sums[r] = sums[r] + dot_words(w, scales, x, blocks, p.group, 8)
-                sums[r] = sums[r] + dot(biases, x + g.k, size // p.group)
-        for i in range(g.m):
-            narrow_row(g.out + ((item * g.m + i) * g.n + n) * g.itemsize, sums + i, 1, g.form)
+                    total = total + dot_words(w, scales, x, blocks, p.group, 8)
+                total = total + dot(biases, x + 2 * g.k, groups)
+            sums[r * ROWS + n] = total
+    for r in range(g.m):
+        narrow_row(g.out + ((item * g.m + r) * g.n + first) * g.itemsize, sums + r * ROWS, rows,
+                   g.form)
 
 
 cdef void multiply_many(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexcept nogil:

@@ -207,8 +207,8 @@ cdef void plan(PackedProduct* g) noexcept nogil:
         g.scratch_bytes = 4 * (ROWS * DEPTH + 2 * DEPTH + BLOCK * DEPTH + DEPTH)
     elif g.m <= FEW:
         g.units = (g.n + ROWS - 1) // ROWS
-        g.prepared_item = 4 * g.m * (g.k + g.groups)
-        g.scratch_bytes = 4 * (2 * step + g.k + FEW)
+        g.prepared_item = 4 * g.m * (2 * g.k + g.groups)
+        g.scratch_bytes = 4 * (2 * step + g.k)
     else:
         g.units = blocks * ((g.n + ROWS - 1) // ROWS)
         g.prepared_item = 4 * g.k * ((g.m + PANEL - 1) // PANEL * PANEL)
