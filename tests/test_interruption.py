@@ -48,6 +48,7 @@ LONG = {
     "a transform": ("a = mx.ones((2**25,))", "mx.fft.fft(a)"),
     "transforms": ("a = mx.ones((2**14, 2**12))", "[mx.fft.fft(a), mx.fft.fft(a, axis=0)]"),
     "a factorisation": ("a = mx.random.normal((1000, 1000))", "mx.linalg.svd(a)"),
+    "a factor": ("a = mx.eye(6000)", "mx.linalg.cholesky(a)"),
     "inverses": ("a = mx.random.normal((4000, 100, 100))", "mx.linalg.inv(a)"),
 }
 

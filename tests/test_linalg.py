@@ -6,6 +6,7 @@ import pytest
 from support import check_derivatives, generator, to_mx, to_np
 
 import mlxc.core as mx
+from mlxc._threads import pool
 
 LA = mx.linalg
 
@@ -76,6 +77,77 @@ def test_cholesky_gives_the_factor_and_its_inverse_the_inverse(upper):
     low = np.linalg.cholesky(a)
     assert_near(factor, np.swapaxes(low, -1, -2) if upper else low)
     assert_near(LA.cholesky_inv(factor, upper=upper), np.linalg.inv(a))
+
+
+# Sizes around those of the kernels' blocks.
+SIZES = [1, 2, 7, 16, 17, 32, 33, 64, 100, 129, 257]
+
+
+def relative(got, expected, dtype):
+    """The largest error in units of the precision, relative to the largest number."""
+    scale = np.abs(expected).max() * np.finfo(dtype).eps
+    return np.abs(np.asarray(got, np.float64) - expected).max() / scale
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("upper", [False, True])
+@pytest.mark.parametrize("n", SIZES)
+def test_a_cholesky_factor_of_any_size_gives_the_matrix_back(n, upper, dtype):
+    x = generator("cholesky", n).standard_normal((n, n))
+    a = (x @ x.T / n + np.eye(n)).astype(dtype)
+    junk = np.full((n, n), np.nan, dtype)  # in the triangle that is not read
+    given = np.triu(a) + np.tril(junk, -1) if upper else np.tril(a) + np.triu(junk, 1)
+    for array in (to_mx(given), to_mx(np.ascontiguousarray(given.T)).T):
+        factor = to_np(LA.cholesky(array, upper=upper))
+        assert factor.dtype == dtype
+        assert (factor == (np.triu if upper else np.tril)(factor)).all()
+        wide = factor.astype(np.float64)
+        assert relative(wide.T @ wide if upper else wide @ wide.T, a, dtype) < 8
+
+
+@pytest.mark.parametrize("n", [5, 40, 200])
+def test_what_is_not_positive_definite_anywhere_in_a_batch_is_found(n):
+    a = np.stack([np.eye(n, dtype=np.float32)] * 3)
+    a[1, n - 1, n - 1] = -1e-3
+    for upper in (False, True):
+        with pytest.raises(np.linalg.LinAlgError, match=r"^\[cholesky\]"):
+            mx.eval(LA.cholesky(mx.array(a), upper=upper))
+    a[1, n - 1, n - 1] = np.nan
+    assert np.isnan(to_np(LA.cholesky(mx.array(a)))[1, n - 1, n - 1])
+
+
+FACTORISATIONS = {"cholesky": LA.cholesky}
+
+
+@pytest.mark.parametrize("name", FACTORISATIONS)
+@pytest.mark.parametrize("shape", [(300, 300), (40, 50, 50), (500, 3, 3)])
+def test_factorisations_do_not_depend_on_the_number_of_threads(name, shape):
+    a = mx.array(positive(*shape) / shape[-1])
+    before = pool.set_num_threads(1)
+    try:
+        alone = [to_np(x) for x in as_tuple(FACTORISATIONS[name](a))]
+        pool.set_num_threads(3)
+        together = [to_np(x) for x in as_tuple(FACTORISATIONS[name](a))]
+    finally:
+        pool.set_num_threads(before)
+    for x, y in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def as_tuple(x):
+    return x if isinstance(x, tuple) else (x,)
+
+
+@pytest.mark.parametrize("name", FACTORISATIONS)
+def test_matrices_of_any_strides_are_factored(name):
+    a = positive(6, 20, 20)
+    whole = np.zeros((20, 12, 40), np.float32)
+    whole[:, ::2, 1::2] = a.transpose(1, 0, 2)  # batch axis in the middle, every other number
+    strided = mx.array(whole)[:, ::2, 1::2].transpose(1, 0, 2)
+    expected = [to_np(x) for x in as_tuple(FACTORISATIONS[name](mx.array(a)))]
+    got = [to_np(x) for x in as_tuple(FACTORISATIONS[name](strided))]
+    for x, y in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(x, y)
 
 
 SHAPES = [(4, 4), (5, 3), (3, 5), (2, 4, 3)]

@@ -113,14 +113,14 @@ def _tile(m: int, n: int, of: str = "c") -> list[list[str]]:
 
 
 def _micro(name: str, t: Type, rows: int, vectors: int, lanes: int, width: int) -> str:
-    """c = a @ b (+ c) for one register tile: packed a and b, these `width` wide, any row length of
-    c."""
+    """c = a @ b, c + a @ b or c - a @ b for one register tile: packed a and b, these `width` wide,
+    any row length of c."""
     c = _tile(rows, vectors)
     flat = [name for row in c for name in row]
     v, u = f"v_{t.word}", f"u_{t.word}"
     out = [
         f"cdef void {name}_{t.word}(Py_ssize_t kc, const {t.name}* a, const {t.name}* b,",
-        f"        {t.name}* c, Py_ssize_t row, bint add) noexcept nogil:",
+        f"        {t.name}* c, Py_ssize_t row, int onto) noexcept nogil:",
         "    cdef Py_ssize_t k",
         f"    cdef {t.name} x",
     ]
@@ -131,11 +131,13 @@ def _micro(name: str, t: Type, rows: int, vectors: int, lanes: int, width: int) 
     for i in range(rows):
         out.append(f"        x = a[{i}]")
         out += [f"        {c[i][j]} = {c[i][j]} + x * b{j}" for j in range(vectors)]
-    out += [f"        a += {rows}", f"        b += {width}", "    if add:"]
-    for i in range(rows):
-        for j in range(vectors):
-            at = f"(<const {u}*>(c + {i} * row + {j * lanes}))[0]"
-            out.append(f"        {c[i][j]} = {c[i][j]} + {at}")
+    out += [f"        a += {rows}", f"        b += {width}"]
+    for word, way, result in (("if", "ADD", "{1} + {0}"), ("elif", "SUBTRACT", "{1} - {0}")):
+        out.append(f"    {word} onto == {way}:")
+        for i in range(rows):
+            for j in range(vectors):
+                at = f"(<const {u}*>(c + {i} * row + {j * lanes}))[0]"
+                out.append(f"        {c[i][j]} = {result.format(c[i][j], at)}")
     for i in range(rows):
         out += [f"    (<{u}*>(c + {i} * row + {j * lanes}))[0] = {c[i][j]}" for j in range(vectors)]
     return "\n".join(out) + "\n"

@@ -9,7 +9,7 @@ HEADER = '''# Printed by mlxc/_kernels/matmul_render.py: do not edit.
 """Matrix products: packing, microkernels, skinny products. See mlxc/_kernels/product.pxd."""
 
 from libc.string cimport memcpy, memset
-from mlxc._kernels.product cimport BRAIN, HALF, OWN, Product
+from mlxc._kernels.product cimport ADD, BRAIN, HALF, OWN, SET, SUBTRACT, Product
 from mlxc._kernels.square cimport transpose4
 from mlxc._threads.pool cimport interrupted
 
@@ -248,11 +248,11 @@ cdef inline void pair_@t@(Product* g) noexcept nogil:
 
 
 cdef inline void multiply_@t@(const Product* g, Py_ssize_t depth, const @T@* a, const @T@* b,
-        @T@* c, Py_ssize_t row, bint add, Py_ssize_t n) noexcept nogil:
+        @T@* c, Py_ssize_t row, int onto, Py_ssize_t n) noexcept nogil:
     if n <= @LANES@:
-        narrow_@t@(depth, a, b, c, row, add)
+        narrow_@t@(depth, a, b, c, row, onto)
     else:
-        micro_@t@(depth, a, b, c, row, add)
+        micro_@t@(depth, a, b, c, row, onto)
 
 """
 
@@ -328,13 +328,13 @@ cdef inline void pair_f32(Product* g) noexcept nogil:
 
 
 cdef inline void multiply_f32(const Product* g, Py_ssize_t depth, const float* a, const float* b,
-        float* c, Py_ssize_t row, bint add, Py_ssize_t n) noexcept nogil:
+        float* c, Py_ssize_t row, int onto, Py_ssize_t n) noexcept nogil:
     if g.pairs:
-        micro_pairs(depth, <const uint32_t*>a, <const uint32_t*>b, c, row, add)
+        micro_pairs(depth, <const uint32_t*>a, <const uint32_t*>b, c, row, onto)
     elif n <= @LANES@:
-        narrow_f32(depth, a, b, c, row, add)
+        narrow_f32(depth, a, b, c, row, onto)
     else:
-        micro_f32(depth, a, b, c, row, add)
+        micro_f32(depth, a, b, c, row, onto)
 
 """
 
@@ -355,6 +355,11 @@ cdef void columns_@t@(const Product* g, Py_ssize_t first, Py_ssize_t count,
     for i in range(0, count, @NR@):
         panel_@t@_@NR@(b + i * g.b_col, g.b_col, g.b_row, g.b_form, least(@NR@, count - i), g.kc,
             <@T@*>panels + i * g.kc)
+
+
+cdef inline bint is_apart_@t@(const Product* g) noexcept nogil:
+    # Whether tiles are computed in scratch, because out cannot hold them.
+    return g.out_form != OWN or g.out_col != @SIZE@
 
 
 cdef void plan_@t@(Product* g) noexcept nogil:
@@ -403,8 +408,13 @@ cdef void plan_@t@(Product* g) noexcept nogil:
     g.a_at = padded(g.nb * g.kb * @SIZE@, 64)
     g.acc_at = padded(g.a_at + (g.um * g.workers if g.fused else g.mb) * g.kb * @SIZE@, 64)
     g.scratch_bytes = g.acc_at
-    if g.out_form != OWN or g.out_col != @SIZE@:
+    g.onto = SET
+    if is_apart_@t@(g):
         g.scratch_bytes += g.m * g.n * @SIZE@
+    elif g.c == g.out and g.c_row == g.out_row and g.c_col == g.out_col and g.beta == 1 and (
+        g.alpha == 1 or g.alpha == -1
+    ):
+        g.onto = ADD if g.alpha == 1 else SUBTRACT
 
 
 cdef void swap_@t@(Product* g) noexcept nogil:
@@ -477,14 +487,17 @@ cdef void deliver_@t@(Product* g, @T@* row, Py_ssize_t i, Py_ssize_t j,
 
 
 cdef void edge_@t@(const Product* g, Py_ssize_t depth, const @T@* a, const @T@* b, @T@* c,
-        Py_ssize_t row, bint add, Py_ssize_t m, Py_ssize_t n) noexcept nogil:
+        Py_ssize_t row, int onto, Py_ssize_t m, Py_ssize_t n) noexcept nogil:
     cdef @T@[@MR@ * @NR@] whole
     cdef Py_ssize_t i, j
-    multiply_@t@(g, depth, a, b, whole, @NR@, False, n)
+    multiply_@t@(g, depth, a, b, whole, @NR@, SET, n)
     for i in range(m):
-        if add:
+        if onto == ADD:
             for j in range(n):
                 c[i * row + j] += whole[i * @NR@ + j]
+        elif onto == SUBTRACT:
+            for j in range(n):
+                c[i * row + j] -= whole[i * @NR@ + j]
         else:
             for j in range(n):
                 c[i * row + j] = whole[i * @NR@ + j]
@@ -495,7 +508,8 @@ cdef void tile_@t@(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
     cdef Py_ssize_t down = pieces(g.mc, g.um), depth = depth_of(g), i, j, m, n
     cdef Py_ssize_t top = (unit % down) * g.um, bottom = least(g.mc, top + g.um)
     cdef Py_ssize_t left = (unit // down) * g.un, right = least(g.nc, left + g.un)
-    cdef bint apart = g.out_form != OWN or g.out_col != @SIZE@, add = g.k0 > 0
+    cdef bint apart = is_apart_@t@(g)
+    cdef int onto = ADD if g.onto == SET and g.k0 > 0 else g.onto
     cdef Py_ssize_t row = g.n if apart else g.out_row // @SIZE@
     cdef const @T@* a = <const @T@*>(g.scratch + g.a_at)
     cdef const @T@* b = <const @T@*>g.scratch
@@ -510,11 +524,12 @@ cdef void tile_@t@(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
         for i in range(top, bottom, @MR@):
             m = least(@MR@, bottom - i)
             if m == @MR@ and n == @NR@:
-                multiply_@t@(g, depth, a + i * depth, b + j * depth, acc + i * row + j, row, add,
+                multiply_@t@(g, depth, a + i * depth, b + j * depth, acc + i * row + j, row, onto,
                     n)
             else:
-                edge_@t@(g, depth, a + i * depth, b + j * depth, acc + i * row + j, row, add, m, n)
-    if g.k0 + g.kb >= g.k and (apart or g.alpha != 1 or g.c != NULL):
+                edge_@t@(g, depth, a + i * depth, b + j * depth, acc + i * row + j, row, onto, m,
+                    n)
+    if g.k0 + g.kb >= g.k and g.onto == SET and (apart or g.alpha != 1 or g.c != NULL):
         for i in range(top, bottom):
             deliver_@t@(g, acc + i * row + left, g.i0 + i, g.j0 + left, right - left)
 

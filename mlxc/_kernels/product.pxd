@@ -1,10 +1,11 @@
 """What the kernels of matrix products are handed: one product, its plan, and the block in hand.
 
-A product is out = alpha * (a @ b) + beta * c with a (m, k), b (k, n), c and out (m, n). The
-launcher fills the first part, `plan` the second; then either `advance` steps from block to block,
-each packed by `pack` and computed by `tile`, or (few rows or few columns) `skinny` and, where the
-inner axis was split, `gather`. Units of one call are independent of each other and fixed by the
-sizes alone, so that results do not depend on who computes them.
+A product is out = alpha * (a @ b) + beta * c with a (m, k), b (k, n), c and out (m, n); c may be
+out itself, a and b may not. The launcher fills the first part, `plan` the second; then either
+`advance` steps from block to block, each packed by `pack` and computed by `tile`, or (few rows or
+few columns) `skinny` and, where the inner axis was split, `gather`. Units of one call are
+independent of each other and fixed by the sizes alone, so that results do not depend on who
+computes them.
 """
 
 cdef struct Product  # below
@@ -13,6 +14,12 @@ cdef enum:
     OWN = 0       # stored in the format that is computed in
     HALF = 1      # float16, computed in float32
     BRAIN = 2     # bfloat16, computed in float32
+
+# What a tile does with what stands in out: nothing, out + a @ b, out - a @ b.
+cdef enum:
+    SET = 0
+    ADD = 1
+    SUBTRACT = 2
 
 # Packs `count` rows of a (columns of b) from number `first` on, and the inner block in hand, into
 # panels.
@@ -35,6 +42,7 @@ cdef struct Product:
 
     # The plan. Sizes in elements unless they say bytes.
     bint skinny
+    int onto                          # what the first block of the inner axis does with out
     bint pairs                        # whether panels hold pairs of bfloat16
     Py_ssize_t scratch_bytes
     panels_fn rows                    # packs rows of a

@@ -50,7 +50,6 @@ ABSENCES = {
     ("movement", "launcher"): _STRIDES,
     ("movement", "test"): "tests/test_table.py tests every row, test_shaping.py the functions",
     ("pool", "function"): "nn/layers/pooling.py binds the rows: MLX has no functions of this name",
-    ("linalg", "kernel"): "factorisations are LAPACK's through NumPy, called by the launcher",
     ("fused", "kernel"): "macros, printed from their formulas by _table/render.py",
     ("fused", "launcher"): "macros replace groups inside programs (_backends/cpu/macros.py)",
     ("elementwise", "shader"): "printed from the rows' formulas by _backends/metal/expressions.py",

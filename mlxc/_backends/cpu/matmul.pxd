@@ -20,3 +20,5 @@ cdef Family* family(str op, int dtype) except NULL
 cdef int form_of(int dtype) noexcept nogil
 # Computes a planned product whose scratch is set; in the calling thread alone if it is small.
 cdef void run_product(Product* g, const Family* f) noexcept nogil
+# Bytes to matrix number `item` of a view, counting over its leading axes row by row.
+cdef Py_ssize_t offset_of(const View* v, Py_ssize_t item) noexcept nogil

@@ -1,5 +1,5 @@
-"""Launchers of linear algebra: NumPy's LAPACK where it has the routine, blocked NumPy where it has
-not (LU, triangular).
+"""Launchers of linear algebra that has no kernels of our own: NumPy's LAPACK where it has the
+routine, blocked NumPy where it has not (LU, triangular).
 
 Input that has no answer (singular, not positive definite, no convergence) raises
 ``numpy.linalg.LinAlgError``, which is a ``ValueError``. NumPy batches over leading axes and
@@ -48,15 +48,6 @@ def launch_pinv(outs, ins, params):
         return
     _require_finite("pinv", a)
     outs[0][...] = np.linalg.pinv(a, rcond=max(a.shape[-2:]) * np.finfo(a.dtype).eps)
-
-
-def launch_cholesky(outs, ins, params):
-    (a,), (upper,) = ins, params
-    try:
-        factor = np.linalg.cholesky(np.swapaxes(a, -1, -2) if upper else a)
-    except LinAlgError:
-        raise LinAlgError("[cholesky] the matrix is not positive definite") from None
-    outs[0][...] = np.swapaxes(factor, -1, -2) if upper else factor
 
 
 def launch_qr(outs, ins, params):
@@ -202,7 +193,6 @@ def launch_lu_factor(outs, ins, params):
 for _name, _launch in {
     "inv": launch_inv,
     "pinv": launch_pinv,
-    "cholesky": launch_cholesky,
     "qr": launch_qr,
     "svd": launch_svd,
     "eigh": launch_eigh,

@@ -1,0 +1,1 @@
+"""Types of mlxc._backends.cpu.linalg, written by docs/stubs.py."""
