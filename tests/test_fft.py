@@ -38,11 +38,13 @@ def test_a_transform_along_one_axis_equals_numpy(name, axis, n, norm):
     assert_near(got, getattr(np.fft, name)(x, n=n, axis=axis, norm=norm))
 
 
-LENGTHS = (2, 3, 5, 6, 7, 8, 9, 12, 15, 16, 20, 27, 32, 45, 60, 64, 100, 128, 240, 486, 1000, 1024)
+SHORT = (2, 3, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 20, 27, 32, 45, 60, 64, 77, 91, 100, 128, 240)
+PRIME = (17, 34, 53, 101, 202, 257)
+LENGTHS = SHORT + PRIME + (256, 272, 400, 486, 512, 1000, 1024, 1040, 2002, 2048)
 
 
 @pytest.mark.parametrize("n", LENGTHS)
-@pytest.mark.parametrize("count", [4, 16, 19])
+@pytest.mark.parametrize("count", [1, 4, 16, 19])
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_many_lines_of_every_kind_of_length_equal_numpy(name, count, n):
     x = fitting(name, count, n // 2 + 1 if name == "irfft" else n)
@@ -53,11 +55,23 @@ def test_many_lines_of_every_kind_of_length_equal_numpy(name, count, n):
     assert_near(columns.T / scale, expected / scale, 4e-7)
 
 
+@pytest.mark.parametrize("n", [65536, 66150, 65537, 131070, 40000, 99225])
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_line_longer_than_the_cache_equals_numpy(name, n):
+    x = fitting(name, 3, n // 2 + 1 if name == "irfft" else n)[::2]
+    expected = getattr(np.fft, name)(x.astype(complex if x.dtype.kind == "c" else float), n=n)
+    scale = np.abs(expected).max()
+    got = getattr(mx.fft, name)(mx.array(x), n=n)
+    assert_near(got / scale, expected / scale, 4e-7)
+    columns = getattr(mx.fft, name)(mx.array(np.ascontiguousarray(x.T)), n=n, axis=0)
+    assert_near(columns.T / scale, expected / scale, 4e-7)
+
+
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_lines_of_any_strides_are_transformed(name):
-    x = fitting(name, 6, 34, 10)
-    pieces = x[::-1, 1:, ::2], np.broadcast_to(x[:1, :, 1:9], (5, 34, 8)), x.transpose(2, 0, 1)
-    views = mx.array(x)[::-1, 1:, ::2], mx.broadcast_to(mx.array(x)[:1, :, 1:9], (5, 34, 8))
+    x = fitting(name, 6, 513, 10)
+    pieces = x[::-1, 1:, ::2], np.broadcast_to(x[:1, :, 1:9], (5, 513, 8)), x.transpose(2, 0, 1)
+    views = mx.array(x)[::-1, 1:, ::2], mx.broadcast_to(mx.array(x)[:1, :, 1:9], (5, 513, 8))
     for piece, view in zip(pieces, (*views, mx.array(x).transpose(2, 0, 1)), strict=True):
         for axis in range(3):
             n = 8 if name == "irfft" and piece.shape[axis] == 5 else None

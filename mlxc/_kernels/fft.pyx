@@ -1,33 +1,19 @@
-"""Fourier transforms of many lines at once, one a lane: Stockham's algorithm in passes of radix 8,
-4, 2, 5 and 3 (Van Loan 1992, "Computational frameworks for the fast Fourier transform", 1.7).
+"""Fourier transforms by Stockham's algorithm.
 
-Lines are gathered into the work space, transformed between its two halves, and written back.
+`fft_lines` transforms many lines at once, one a lane. `fft_rows` transforms one line at a time: its
+sixteen parts meet in a first pass of radix 16, whose results are the lanes of all other passes.
+`fft_spread`, `fft_filter` and `fft_fold` stand around transforms of another length (Bluestein 1970,
+"A linear filtering approach to the computation of the discrete Fourier transform").
+
 Inverse transforms exchange real and imaginary parts on the way in and out. Real lines of even
 length are transformed as complex ones of half the length.
 """
 
-from mlxc._kernels.lanes cimport C2C, PART, R2C, ROW, Lines, Pass
-from mlxc._kernels.tile cimport LANES, Vector, at, put
+from mlxc._kernels.lanes cimport C2C, C2R, PART, PIECE, R2C, ROW, STRIDE, Lines, place
+from mlxc._kernels.passes cimport quarter, run_passes, turn
+from mlxc._kernels.tile cimport LANES, ZERO, Vector, at, put
+from mlxc._kernels.turn cimport back, even, high, low, odd, turn_square, turned
 from mlxc._kernels.types cimport f32
-
-cdef extern from *:
-    """
-    /* The numbers of two vectors in turn: of their first halves, of their second halves. */
-    #if MLXC_LANES == 16
-    #define MLXC_LOW(a, b) \\
-        __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
-    #define MLXC_HIGH(a, b) \\
-        __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
-    #elif MLXC_LANES == 8
-    #define MLXC_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
-    #define MLXC_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
-    #else
-    #define MLXC_LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
-    #define MLXC_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
-    #endif
-    """
-    Vector low "MLXC_LOW"(Vector a, Vector b) noexcept nogil
-    Vector high "MLXC_HIGH"(Vector a, Vector b) noexcept nogil
 
 ctypedef const char* const_chars
 ctypedef char* chars
@@ -35,151 +21,7 @@ ctypedef char* chars
 cdef enum:
     PAIRS = PART // 2    # complex numbers side by side of a square
     BINS = 32            # of real lines that are joined before they are written
-
-# ---- passes: x (radix, m, s) to y (m, radix, s), rows of the work space ----
-
-cdef inline void turn(f32* y, Vector re, Vector im, const f32* w) noexcept nogil:
-    """re + i im, times the twiddle at w, into a row."""
-    put(y, re * w[0] - im * w[1], False)
-    put(y + PART, re * w[1] + im * w[0], False)
-
-
-cdef void pass_2(const f32* x, f32* y, const Pass* g) noexcept nogil:
-    cdef Py_ssize_t p, q, v, far = g.m * g.s * ROW, next = g.s * ROW
-    cdef const f32* a
-    cdef f32* b
-    for p in range(g.m):
-        for q in range(g.s):
-            for v in range(PART // LANES):
-                a = x + (p * g.s + q) * ROW + v * LANES
-                b = y + (2 * p * g.s + q) * ROW + v * LANES
-                put(b, at(a) + at(a + far), False)
-                put(b + PART, at(a + PART) + at(a + far + PART), False)
-                turn(b + next, at(a) - at(a + far), at(a + PART) - at(a + far + PART),
-                     g.twiddles + 2 * p)
-
-
-cdef void pass_3(const f32* x, f32* y, const Pass* g) noexcept nogil:
-    cdef Py_ssize_t p, q, v, far = g.m * g.s * ROW, next = g.s * ROW
-    cdef f32 sine = <f32>0.86602540378443865, half = <f32>0.5
-    cdef Vector ar, ai, ur, ui, vr, vi
-    cdef const f32* w
-    cdef const f32* a
-    cdef f32* b
-    for p in range(g.m):
-        w = g.twiddles + 4 * p
-        for q in range(g.s):
-            for v in range(PART // LANES):
-                a = x + (p * g.s + q) * ROW + v * LANES
-                b = y + (3 * p * g.s + q) * ROW + v * LANES
-                ar, ai = at(a), at(a + PART)
-                ur = at(a + far) + at(a + 2 * far)
-                ui = at(a + far + PART) + at(a + 2 * far + PART)
-                vr = sine * (at(a + far) - at(a + 2 * far))
-                vi = sine * (at(a + far + PART) - at(a + 2 * far + PART))
-                put(b, ar + ur, False)
-                put(b + PART, ai + ui, False)
-                ur = ar - half * ur
-                ui = ai - half * ui
-                turn(b + next, ur + vi, ui - vr, w)
-                turn(b + 2 * next, ur - vi, ui + vr, w + 2)
-
-
-cdef inline void quarter(
-    f32* y, Py_ssize_t next, Vector r0, Vector i0, Vector r1, Vector i1, Vector r2, Vector i2,
-    Vector r3, Vector i3, const f32* w, Py_ssize_t each
-) noexcept nogil:
-    """Four points to four rows; their twiddles stand ``each`` numbers apart."""
-    cdef Vector ar = r0 + r2, ai = i0 + i2, br = r1 + r3, bi = i1 + i3
-    cdef Vector cr = r0 - r2, ci = i0 - i2, dr = i1 - i3, di = r3 - r1
-    turn(y, ar + br, ai + bi, w)
-    turn(y + next, cr + dr, ci + di, w + each)
-    turn(y + 2 * next, ar - br, ai - bi, w + 2 * each)
-    turn(y + 3 * next, cr - dr, ci - di, w + 3 * each)
-
-
-cdef void pass_4(const f32* x, f32* y, const Pass* g) noexcept nogil:
-    cdef Py_ssize_t p, q, v, far = g.m * g.s * ROW, next = g.s * ROW
-    cdef const f32* a
-    for p in range(g.m):
-        for q in range(g.s):
-            for v in range(PART // LANES):
-                a = x + (p * g.s + q) * ROW + v * LANES
-                quarter(
-                    y + (4 * p * g.s + q) * ROW + v * LANES, next, at(a), at(a + PART), at(a + far),
-                    at(a + far + PART), at(a + 2 * far), at(a + 2 * far + PART), at(a + 3 * far),
-                    at(a + 3 * far + PART), g.twiddles + 8 * p, 2
-                )
-
-
-cdef void pass_5(const f32* x, f32* y, const Pass* g) noexcept nogil:
-    cdef Py_ssize_t p, q, v, far = g.m * g.s * ROW, next = g.s * ROW
-    cdef f32 c1 = <f32>0.30901699437494742, c2 = <f32>-0.80901699437494742
-    cdef f32 s1 = <f32>0.95105651629515357, s2 = <f32>0.58778525229247313
-    cdef Vector ar, ai, br, bi, cr, ci, dr, di, er, ei
-    cdef const f32* w
-    cdef const f32* a
-    cdef f32* b
-    for p in range(g.m):
-        w = g.twiddles + 8 * p
-        for q in range(g.s):
-            for v in range(PART // LANES):
-                a = x + (p * g.s + q) * ROW + v * LANES
-                b = y + (5 * p * g.s + q) * ROW + v * LANES
-                ar, ai = at(a), at(a + PART)
-                br = at(a + far) + at(a + 4 * far)
-                bi = at(a + far + PART) + at(a + 4 * far + PART)
-                cr = at(a + 2 * far) + at(a + 3 * far)
-                ci = at(a + 2 * far + PART) + at(a + 3 * far + PART)
-                dr = at(a + far) - at(a + 4 * far)
-                di = at(a + far + PART) - at(a + 4 * far + PART)
-                er = at(a + 2 * far) - at(a + 3 * far)
-                ei = at(a + 2 * far + PART) - at(a + 3 * far + PART)
-                put(b, ar + br + cr, False)
-                put(b + PART, ai + bi + ci, False)
-                turn(b + next, ar + c1 * br + c2 * cr + (s1 * di + s2 * ei),
-                     ai + c1 * bi + c2 * ci - (s1 * dr + s2 * er), w)
-                turn(b + 2 * next, ar + c2 * br + c1 * cr + (s2 * di - s1 * ei),
-                     ai + c2 * bi + c1 * ci - (s2 * dr - s1 * er), w + 2)
-                turn(b + 3 * next, ar + c2 * br + c1 * cr - (s2 * di - s1 * ei),
-                     ai + c2 * bi + c1 * ci + (s2 * dr - s1 * er), w + 4)
-                turn(b + 4 * next, ar + c1 * br + c2 * cr - (s1 * di + s2 * ei),
-                     ai + c1 * bi + c2 * ci + (s1 * dr + s2 * er), w + 6)
-
-
-cdef void pass_8(const f32* x, f32* y, const Pass* g) noexcept nogil:
-    cdef Py_ssize_t p, q, v, far = g.m * g.s * ROW, next = g.s * ROW
-    cdef f32 half = <f32>0.70710678118654752
-    cdef Vector r0, i0, r1, i1, r2, i2, r3, i3
-    cdef const f32* w
-    cdef const f32* a
-    cdef const f32* b
-    cdef f32* out
-    for p in range(g.m):
-        w = g.twiddles + 16 * p
-        for q in range(g.s):
-            for v in range(PART // LANES):
-                a = x + (p * g.s + q) * ROW + v * LANES
-                b = a + 4 * far
-                out = y + (8 * p * g.s + q) * ROW + v * LANES
-                quarter(
-                    out, 2 * next, at(a) + at(b), at(a + PART) + at(b + PART),
-                    at(a + far) + at(b + far), at(a + far + PART) + at(b + far + PART),
-                    at(a + 2 * far) + at(b + 2 * far),
-                    at(a + 2 * far + PART) + at(b + 2 * far + PART),
-                    at(a + 3 * far) + at(b + 3 * far),
-                    at(a + 3 * far + PART) + at(b + 3 * far + PART), w, 4
-                )
-                r0, i0 = at(a) - at(b), at(a + PART) - at(b + PART)
-                r1, i1 = at(a + far) - at(b + far), at(a + far + PART) - at(b + far + PART)
-                r2 = at(a + 2 * far) - at(b + 2 * far)
-                i2 = at(a + 2 * far + PART) - at(b + 2 * far + PART)
-                r3 = at(a + 3 * far) - at(b + 3 * far)
-                i3 = at(a + 3 * far + PART) - at(b + 3 * far + PART)
-                quarter(
-                    out + next, 2 * next, r0, i0, half * (r1 + i1), half * (i1 - r1), i2, -r2,
-                    half * (i3 - r3), -half * (r3 + i3), w + 2, 4
-                )
+    PARTS = PART // LANES
 
 # ---- real lines of even length ----
 
@@ -239,26 +81,36 @@ cdef void mirror(f32* x, const Lines* g) noexcept nogil:
             x[k * ROW + v] = -x[(g.n - k) * ROW + v]
             x[k * ROW + PART + v] = x[(g.n - k) * ROW + PART + v]
 
-# ---- in and out ----
+# ---- lines in and out ----
 
-cdef inline void interleave(const f32* x, f32* y) noexcept nogil:
-    """Rows r and r + 8 of sixteen, number by number."""
-    cdef Py_ssize_t k
-    cdef Vector a, b
-    for k in range(PART * PART // 2 // LANES):
-        a, b = at(x + k * LANES), at(x + PART * PART // 2 + k * LANES)
-        put(y + 2 * k * LANES, low(a, b), False)
-        put(y + (2 * k + 1) * LANES, high(a, b), False)
+cdef inline void gather_squares(
+    f32* x, const char** src, Py_ssize_t offset, bint exchanged
+) noexcept nogil:
+    """PAIRS complex numbers of every line, side by side from ``offset``."""
+    cdef Vector[LANES] a
+    cdef int h, v, k
+    for h in range(PARTS):
+        for v in range(PARTS):
+            for k in range(LANES):
+                a[k] = at(<const f32*>(src[v * LANES + k] + offset) + h * LANES)
+            turned(a)
+            for k in range(LANES):
+                put(x + (h * LANES + (k ^ exchanged)) * PART + v * LANES, a[k], False)
 
 
-cdef inline void transpose(f32* square) noexcept nogil:
-    """Sixteen by sixteen numbers: every round moves one bit from their row to their column."""
-    cdef f32[PART * PART] other
-    interleave(square, other)
-    interleave(other, square)
-    interleave(square, other)
-    interleave(other, square)
-
+cdef inline void scatter_squares(
+    const f32* x, char** dst, Py_ssize_t lines, Py_ssize_t offset, bint exchanged, f32 scale
+) noexcept nogil:
+    cdef Vector[LANES] a
+    cdef int h, v, k
+    for h in range(PARTS):
+        for v in range(PARTS):
+            for k in range(LANES):
+                a[k] = at(x + (h * LANES + (k ^ exchanged)) * PART + v * LANES) * scale
+            turned(a)
+            for k in range(LANES):
+                if v * LANES + k < lines:
+                    put(<f32*>(dst[v * LANES + k] + offset) + h * LANES, a[k], False)
 
 cdef void gather(
     f32* x, const char** src, Py_ssize_t count, Py_ssize_t step, Py_ssize_t other, bint exchanged,
@@ -266,25 +118,19 @@ cdef void gather(
 ) noexcept nogil:
     """count elements of all lines: numbers at multiples of step, imaginary parts ``other`` bytes
     behind the real ones (0: there are none)."""
-    cdef f32[PART * PART] square
     cdef Py_ssize_t i = 0, j, v, first = PART if exchanged else 0, second = PART - first
+    cdef Vector re, im
     cdef const char* p
     cdef const f32* z
     while adjacent and i < count:
         z = <const f32*>(src[0] + i * step)
-        for v in range(PART):
-            x[i * ROW + first + v] = z[2 * v]
-            x[i * ROW + second + v] = z[2 * v + 1]
+        for v in range(PARTS):
+            re, im = at(z + 2 * v * LANES), at(z + (2 * v + 1) * LANES)
+            put(x + i * ROW + first + v * LANES, even(re, im), False)
+            put(x + i * ROW + second + v * LANES, odd(re, im), False)
         i += 1
     while step == 8 and other == 4 and i + PAIRS <= count:
-        for v in range(PART):
-            for j in range(PART):
-                square[v * PART + j] = (<const f32*>(src[v] + i * step))[j]
-        transpose(square)
-        for j in range(PAIRS):
-            for v in range(PART):
-                x[(i + j) * ROW + first + v] = square[j * ROW + v]
-                x[(i + j) * ROW + second + v] = square[j * ROW + PART + v]
+        gather_squares(x + i * ROW, src, i * step, exchanged)
         i += PAIRS
     while i < count:  # lines of cache of both sides stay near
         for v in range(PART):
@@ -300,26 +146,20 @@ cdef void scatter(
     Py_ssize_t step, Py_ssize_t other, bint exchanged, bint adjacent, f32 scale
 ) noexcept nogil:
     """count rows to the elements of all lines from ``start``."""
-    cdef f32[PART * PART] square
     cdef Py_ssize_t i = 0, j, v, first = PART if exchanged else 0, second = PART - first
+    cdef Vector re, im
     cdef char* p
     cdef f32* z
     while adjacent and i < count:
         z = <f32*>(dst[0] + (start + i) * step)
-        for v in range(PART):
-            z[2 * v] = x[i * ROW + first + v] * scale
-            z[2 * v + 1] = x[i * ROW + second + v] * scale
+        for v in range(PARTS):
+            re = at(x + i * ROW + first + v * LANES) * scale
+            im = at(x + i * ROW + second + v * LANES) * scale
+            put(z + 2 * v * LANES, low(re, im), False)
+            put(z + (2 * v + 1) * LANES, high(re, im), False)
         i += 1
     while step == 8 and other == 4 and i + PAIRS <= count:
-        for j in range(PAIRS):
-            for v in range(PART):
-                square[j * ROW + v] = x[(i + j) * ROW + first + v] * scale
-                square[j * ROW + PART + v] = x[(i + j) * ROW + second + v] * scale
-        transpose(square)
-        for v in range(lines):
-            z = <f32*>(dst[v] + (start + i) * step)
-            for j in range(PART):
-                z[j] = square[v * PART + j]
+        scatter_squares(x + i * ROW, dst, lines, (start + i) * step, exchanged, scale)
         i += PAIRS
     while i < count:
         for v in range(lines):
@@ -332,24 +172,28 @@ cdef void scatter(
 
 # ---- lines ----
 
-cdef f32* run_passes(const Lines* g, f32* x, f32* y) noexcept nogil:
-    """The half of the work space where the result stands."""
-    cdef int k
-    cdef const Pass* each
-    for k in range(g.passes):
-        each = &g.plan[k]
-        if each.radix == 8:
-            pass_8(x, y, each)
-        elif each.radix == 4:
-            pass_4(x, y, each)
-        elif each.radix == 2:
-            pass_2(x, y, each)
-        elif each.radix == 3:
-            pass_3(x, y, each)
-        else:
-            pass_5(x, y, each)
-        x, y = y, x
-    return x
+cdef void twisted(f32* z, const Lines* g, Py_ssize_t unit) noexcept nogil:
+    """Element k times the twiddles of rows k / STRIDE and k % STRIDE of this unit's table."""
+    cdef Py_ssize_t k, v, strides = (g.n + STRIDE - 1) // STRIDE
+    cdef const f32* fine = g.twist + unit * (strides + STRIDE) * ROW
+    cdef const f32* coarse = fine + STRIDE * ROW
+    cdef const f32* a
+    cdef const f32* b
+    cdef Vector re, im
+    for k in range(g.n):
+        for v in range(PARTS):
+            a = coarse + k // STRIDE * ROW + v * LANES
+            b = fine + k % STRIDE * ROW + v * LANES
+            re = at(a) * at(b) - at(a + PART) * at(b + PART)
+            im = at(a) * at(b + PART) + at(a + PART) * at(b)
+            times(z + k * ROW + v * LANES, re, im)
+
+
+cdef inline void times(f32* z, Vector re, Vector im) noexcept nogil:
+    """Numbers of a row times others."""
+    cdef Vector a = at(z), b = at(z + PART)
+    put(z, a * re - b * im, False)
+    put(z + PART, a * im + b * re, False)
 
 
 cdef void transform(Lines* g, Py_ssize_t unit, f32* x) noexcept nogil:
@@ -359,23 +203,19 @@ cdef void transform(Lines* g, Py_ssize_t unit, f32* x) noexcept nogil:
     cdef f32* y = x + (g.length + 1) * ROW
     cdef f32* z
     cdef f32[BINS * ROW] block
-    cdef Py_ssize_t k = 0, count, v, line, index, bins = g.n // 2 + 1
+    cdef Py_ssize_t k = 0, count, v, bins = g.n // 2 + 1
     cdef Py_ssize_t lines = min(<Py_ssize_t>PART, g.count - unit * PART)
     cdef bint near_src = lines == PART, near_dst = near_src
-    cdef int axis
     for v in range(PART):
-        line = unit * PART + (v if v < lines else 0)  # what is left over repeats the first
-        src[v], dst[v] = g.src, g.dst
-        for axis in range(g.ndim - 1, -1, -1):
-            index = line % g.shape[axis]
-            line //= g.shape[axis]
-            src[v] += index * g.src_steps[axis]
-            dst[v] += index * g.dst_steps[axis]
+        # what is left over repeats the first
+        place(g, unit * PART + (v if v < lines else 0), &src[v], &dst[v])
         near_src &= src[v] == src[0] + 8 * v
         near_dst &= dst[v] == dst[0] + 8 * v
     if g.kind == C2C:
         gather(x, src, g.n, g.src_stride, 4, g.inverse, near_src)
         z = run_passes(g, x, y)
+        if g.twist != NULL:
+            twisted(z, g, unit)
         scatter(z, dst, lines, 0, g.n, g.dst_stride, 4, g.inverse, near_dst, g.scale)
     elif g.kind == R2C and g.halved:
         gather(x, src, g.length, 2 * g.src_stride, g.src_stride, False, False)
@@ -409,6 +249,250 @@ cdef void fft_lines(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
         transform(g, unit, g.scratch + worker * 2 * (g.length + 1) * ROW)
 
 
+# ---- one line at a time ----
+
+cdef void first_pass(const f32* x, f32* y, const Lines* g, bint exchanged) noexcept nogil:
+    """x (16, m), complex numbers, to rows y (m, 16): transforms of 16 as four times four."""
+    cdef f32[PART * ROW] z
+    cdef f32[PART * LANES] re
+    cdef f32[PART * LANES] im
+    cdef Py_ssize_t p, v, j, k, column, m = g.length // PART
+    cdef const f32* w
+    for p in range((m + PART - 1) // PART):
+        for v in range(PARTS):
+            w = g.turned + p * PART * ROW + v * LANES
+            column = min(p * PART, m - PART) + v * LANES  # the last may be transformed twice
+            for j in range(4):
+                four_parts(z + j * ROW, x + 2 * (j * m + column), 8 * m, g.roots + 8 * j, exchanged)
+            for j in range(4):
+                four_turned(z + 4 * j * ROW, re + j * LANES, im + j * LANES, w + j * ROW)
+            for k in range(PARTS):
+                turn_square(re + k * LANES * LANES, y + column * ROW + k * LANES, ROW)
+                turn_square(im + k * LANES * LANES, y + column * ROW + PART + k * LANES, ROW)
+
+
+cdef inline void four_parts(
+    f32* z, const f32* x, Py_ssize_t far, const f32* w, bint exchanged
+) noexcept nogil:
+    """Four vectors of complex numbers ``far`` apart, to rows four apart."""
+    cdef Vector[4] e
+    cdef Vector[4] o
+    cdef int k
+    for k in range(4):
+        e[k] = even(at(x + k * far), at(x + k * far + LANES))
+        o[k] = odd(at(x + k * far), at(x + k * far + LANES))
+    if exchanged:
+        quarter(z, 4 * ROW, o[0], e[0], o[1], e[1], o[2], e[2], o[3], e[3], w, 2)
+    else:
+        quarter(z, 4 * ROW, e[0], o[0], e[1], o[1], e[2], o[2], e[3], o[3], w, 2)
+
+
+cdef inline void four_turned(const f32* z, f32* re, f32* im, const f32* w) noexcept nogil:
+    """Four rows of z to every fourth vector of re and im, every number with a twiddle of its own.
+    """
+    cdef Vector ar = at(z) + at(z + 2 * ROW), ai = at(z + PART) + at(z + 2 * ROW + PART)
+    cdef Vector br = at(z + ROW) + at(z + 3 * ROW), bi = at(z + ROW + PART) + at(z + 3 * ROW + PART)
+    cdef Vector cr = at(z) - at(z + 2 * ROW), ci = at(z + PART) - at(z + 2 * ROW + PART)
+    cdef Vector dr = at(z + ROW + PART) - at(z + 3 * ROW + PART), di = at(z + 3 * ROW) - at(z + ROW)
+    by_row(re, im, ar + br, ai + bi, w)
+    by_row(re + 4 * LANES, im + 4 * LANES, cr + dr, ci + di, w + 4 * ROW)
+    by_row(re + 8 * LANES, im + 8 * LANES, ar - br, ai - bi, w + 8 * ROW)
+    by_row(re + 12 * LANES, im + 12 * LANES, cr - dr, ci - di, w + 12 * ROW)
+
+
+cdef inline void by_row(f32* re, f32* im, Vector a, Vector b, const f32* w) noexcept nogil:
+    put(re, a * at(w) - b * at(w + PART), False)
+    put(im, a * at(w + PART) + b * at(w), False)
+
+
+cdef inline const f32* vector_of(const f32* z, Py_ssize_t k) noexcept nogil:
+    """The vector of rows that number k, a multiple of LANES, begins."""
+    return z + k // PART * ROW + k % PART
+
+
+cdef void join_line(const f32* z, f32* x, const Lines* g) noexcept nogil:
+    """As join_halves, of one line: rows to complex numbers."""
+    cdef Py_ssize_t v, k, m = g.length
+    cdef f32 half = <f32>0.5 * g.scale
+    cdef Vector ar, ai, br, bi, er, ei, dr, di, wr, wi
+    cdef const f32* a
+    cdef const f32* b
+    cdef const f32* w
+    for v in range(m // LANES):
+        k = v * LANES
+        a = vector_of(z, k)
+        ar, ai = at(a), at(a + PART)
+        a, b = vector_of(z, m - k if k > 0 else 0), vector_of(z, m - k - LANES)
+        br, bi = back(at(a), at(b)), back(at(a + PART), at(b + PART))
+        w = g.turns + 2 * k
+        wr, wi = even(at(w), at(w + LANES)), odd(at(w), at(w + LANES))
+        er, ei, dr, di = half * (ar + br), half * (ai - bi), half * (ai + bi), half * (br - ar)
+        ar, ai = er + (dr * wr - di * wi), ei + (dr * wi + di * wr)
+        put(x + 2 * k, low(ar, ai), False)
+        put(x + 2 * k + LANES, high(ar, ai), False)
+    x[2 * m] = (z[0] - z[PART]) * g.scale
+    x[2 * m + 1] = <f32>0.0
+
+
+cdef void part_line(const f32* x, f32* z, const Lines* g) noexcept nogil:
+    """As part_halves, of one line of complex numbers: the first and the last are real."""
+    cdef Py_ssize_t v, k, m = g.length
+    cdef f32 first = x[0], last = x[2 * m]
+    cdef Vector ar, ai, br, bi, er, ei, dr, di, wr, wi
+    cdef const f32* b
+    cdef const f32* w
+    for v in range(m // LANES):
+        k = v * LANES
+        ar = even(at(x + 2 * k), at(x + 2 * k + LANES))
+        ai = odd(at(x + 2 * k), at(x + 2 * k + LANES))
+        b = x + 2 * (m - k)  # its numbers down to b[-2 * LANES + 2]
+        br = even(at(b - 2 * LANES), at(b - LANES))
+        bi = odd(at(b - 2 * LANES), at(b - LANES))
+        br, bi = back(ZERO + b[0], br), back(ZERO + b[1], bi)
+        w = g.turns + 2 * k
+        wr, wi = even(at(w), at(w + LANES)), odd(at(w), at(w + LANES))
+        er, ei, dr, di = ar + br, ai - bi, ar - br, ai + bi
+        ar, ai = er + (dr * wi - di * wr), ei + (dr * wr + di * wi)
+        put(z + 2 * k, low(ai, ar), False)
+        put(z + 2 * k + LANES, high(ai, ar), False)
+    z[0], z[1] = first - last, first + last
+
+
+cdef void store_line(const f32* z, f32* x, const Lines* g, bint exchanged) noexcept nogil:
+    """Rows to complex numbers."""
+    cdef Py_ssize_t v, k, first = PART if exchanged else 0, second = PART - first
+    cdef Vector re, im
+    cdef const f32* a
+    for v in range(g.length // LANES):
+        k = v * LANES
+        a = vector_of(z, k)
+        re, im = g.scale * at(a + first), g.scale * at(a + second)
+        put(x + 2 * k, low(re, im), False)
+        put(x + 2 * k + LANES, high(re, im), False)
+
+
+cdef void copy_line(
+    const char* src, Py_ssize_t step, char* dst, Py_ssize_t other, Py_ssize_t count, int width
+) noexcept nogil:
+    """Elements of one or two numbers at multiples of step to multiples of other bytes."""
+    cdef Py_ssize_t k
+    for k in range(count):
+        (<f32*>(dst + k * other))[0] = (<const f32*>(src + k * step))[0]
+        if width == 8:
+            (<f32*>(dst + k * other))[1] = (<const f32*>(src + k * step))[1]
+
+
+cdef void transform_row(Lines* g, Py_ssize_t line, f32* x) noexcept nogil:
+    """One line, whose elements may lie apart."""
+    cdef f32* y = x + (g.length + PART) * 2
+    cdef f32* z
+    cdef const char* src
+    cdef char* dst
+    cdef Py_ssize_t bins = g.n // 2 + 1
+    cdef int narrow = 4 if g.kind == R2C else 8, wide = 4 if g.kind == C2R else 8
+    place(g, line, &src, &dst)
+    if g.src_stride != narrow:
+        z = y if g.kind == C2R else x
+        copy_line(src, g.src_stride, <char*>z, narrow, bins if g.kind == C2R else g.n, narrow)
+        src = <const char*>z
+    if g.kind == C2R:
+        part_line(<const f32*>src, x, g)
+        src = <const char*>x
+    # x may hold the line: the rows of the first pass stand in y
+    first_pass(<const f32*>src, y, g, g.inverse and g.kind == C2C)
+    z = run_passes(g, y, x)
+    src = dst
+    if g.dst_stride != wide:
+        dst = <char*>(x if z == y else y)
+    if g.kind == R2C:
+        join_line(z, <f32*>dst, g)
+    else:
+        store_line(z, <f32*>dst, g, g.inverse)
+    if g.dst_stride != wide:
+        copy_line(dst, wide, <char*>src, g.dst_stride, bins if g.kind == R2C else g.n, wide)
+
+
+cdef void fft_rows(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
+    """A task: some lines."""
+    cdef Lines* g = <Lines*>arg
+    cdef Py_ssize_t line
+    for line in range(chunk * g.together, min((chunk + 1) * g.together, g.count)):
+        transform_row(g, line, g.scratch + worker * 4 * (g.length + PART))
+
+
+# ---- lines by way of a buffer ----
+
+cdef void fft_spread(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
+    """A task: a part of a line to its complex numbers, times its chirp, and zeros behind it."""
+    cdef Lines* g = <Lines*>arg
+    cdef Py_ssize_t k, j, pieces = (g.length + PIECE - 1) // PIECE, line = chunk // pieces
+    cdef f32* z = g.scratch + 2 * line * g.length
+    cdef f32 re, im, c, d
+    cdef const char* src
+    cdef char* dst
+    cdef const f32* p
+    place(g, line, &src, &dst)
+    for k in range(chunk % pieces * PIECE, min((chunk % pieces + 1) * PIECE, g.length)):
+        re, im = <f32>0.0, <f32>0.0
+        if k < g.n:
+            j = g.n - k if g.kind == C2R and 2 * k > g.n else k
+            p = <const f32*>(src + j * g.src_stride)
+            re = p[0]
+            if g.kind == C2C:
+                im = p[1]
+            elif g.kind == C2R and k > 0 and 2 * k != g.n:
+                im = p[1] if j == k else -p[1]
+            if g.inverse:
+                re, im = im, re
+            if g.chirp != NULL:
+                c, d = g.chirp[2 * k], g.chirp[2 * k + 1]
+                re, im = re * c - im * d, re * d + im * c
+        z[2 * k], z[2 * k + 1] = re, im
+
+
+cdef void fft_filter(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
+    """A task: a part of a line times the numbers at ``turned``."""
+    cdef Lines* g = <Lines*>arg
+    cdef Py_ssize_t k, pieces = (g.length + PIECE - 1) // PIECE
+    cdef f32* z = g.scratch + 2 * (chunk // pieces) * g.length
+    cdef const f32* w = g.turned
+    cdef f32 re, im
+    for k in range(chunk % pieces * PIECE, min((chunk % pieces + 1) * PIECE, g.length)):
+        re = z[2 * k] * w[2 * k] - z[2 * k + 1] * w[2 * k + 1]
+        im = z[2 * k] * w[2 * k + 1] + z[2 * k + 1] * w[2 * k]
+        z[2 * k], z[2 * k + 1] = re, im
+
+
+cdef void fft_fold(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
+    """A task: what is wanted of a part of a line's results, times its chirp."""
+    cdef Lines* g = <Lines*>arg
+    cdef Py_ssize_t k, pieces = (g.length + PIECE - 1) // PIECE, line = chunk // pieces
+    cdef Py_ssize_t wanted = g.n // 2 + 1 if g.kind == R2C else g.n
+    cdef const f32* z = g.scratch + 2 * line * g.length
+    cdef f32 re, im, c, d
+    cdef const char* src
+    cdef char* dst
+    cdef f32* p
+    place(g, line, &src, &dst)
+    for k in range(chunk % pieces * PIECE, min((chunk % pieces + 1) * PIECE, wanted)):
+        re, im = z[2 * k] * g.scale, z[2 * k + 1] * g.scale
+        if g.chirp != NULL:
+            c, d = g.chirp[2 * k], g.chirp[2 * k + 1]
+            re, im = re * c - im * d, re * d + im * c
+        if g.inverse:
+            re, im = im, re
+        p = <f32*>(dst + k * g.dst_stride)
+        p[0] = re
+        if g.kind != C2R:
+            p[1] = im
+
+
 def table():
     """Addresses of the kernels by name."""
-    return {"fft_lines": <size_t>&fft_lines}
+    return {
+        "fft_lines": <size_t>&fft_lines,
+        "fft_rows": <size_t>&fft_rows,
+        "fft_spread": <size_t>&fft_spread,
+        "fft_filter": <size_t>&fft_filter,
+        "fft_fold": <size_t>&fft_fold,
+    }

@@ -1,8 +1,8 @@
 """Long calls of NumPy aside: in a thread of their own, so that the main thread, which waits,
 answers Ctrl-C at once.
 
-Rules: only the main thread gets signals, so only its calls go aside, and only long ones: LAPACK and
-pocketfft look for no signal. What is given up goes on in its thread to its end, on copies: the
+Rules: only the main thread gets signals, so only its calls go aside, and only long ones: LAPACK
+looks for no signal. What is given up goes on in its thread to its end, on copies: the
 memory of the operands may have gone to somebody else by then. The process ends after it: OpenBLAS
 never ends if a thread is stopped inside of it. Waiting is for an event, since a ``join`` that
 Ctrl-C leaves takes the thread for ended.

@@ -1,7 +1,11 @@
 """Launcher of the Fourier transforms, one axis after the other.
 
-Many lines of a length of small factors are transformed by our own kernels, sixteen at a time; few
-lines and other lengths by NumPy's pocketfft, which computes float32 data in float32.
+Lines of a length of small factors are transformed one at a time where the length is a longer
+multiple of sixteen, and sixteen at a time otherwise. The longest are laid out as matrices, whose
+columns and then rows are transformed (Bailey 1990, "FFTs in external or hierarchical memory"). All
+other lengths are convolutions with a chirp, by transforms of a length of small factors.
+
+Plans hold the tables of a length, computed in float64 and rounded once.
 """
 
 import functools
@@ -9,25 +13,37 @@ import functools
 import numpy as np
 
 from mlxc._backends.cpu.kernels cimport kernel
-from mlxc._kernels.lanes cimport C2C, C2R, PART, R2C, ROW, Lines
+from mlxc._graph.kernel cimport View, register_launcher
+from mlxc._kernels.lanes cimport (
+    C2C, C2R, MAX_AXES, MAX_RADIX, PART, PIECE, R2C, ROW, STRIDE, Lines, place,
+)
 from mlxc._kernels.types cimport f32
 from mlxc._memory.buffer cimport scratch_alloc, scratch_free
 from mlxc._threads.pool cimport job_fn, par, thread_count
 
-from mlxc._backends.cpu.aside import aside
-from mlxc._graph.kernel import register_python_launcher
-
 cdef enum:
-    FEW = 4              # fewer lines are left to NumPy
-    LONG = 1 << 14       # so are longer ones: the work space would outgrow the caches
+    LINES = 0            # sixteen lines at a time
+    ROWS = 1             # one line at a time
+    MATRIX = 2           # a line as a matrix
+    BUFFER = 3           # by way of transforms in a buffer
+    SHORT = 16 * PART    # shorter lines are never transformed alone
+    LONG = 1 << 15       # longer ones would outgrow the caches
     TASK = 1 << 13       # elements of a task
-    STEPS = 16           # operations of NumPy's for an element, or more
+    BATCH = 1 << 17      # elements of a buffer, unless one line is longer
 
-cdef job_fn LINES = <job_fn>kernel("fft_lines")
+cdef job_fn LINES_JOB = <job_fn>kernel("fft_lines")
+cdef job_fn ROWS_JOB = <job_fn>kernel("fft_rows")
+cdef job_fn SPREAD = <job_fn>kernel("fft_spread")
+cdef job_fn FILTER = <job_fn>kernel("fft_filter")
+cdef job_fn FOLD = <job_fn>kernel("fft_fold")
 cdef dict KINDS = {"c2c": C2C, "r2c": R2C, "c2r": C2R}
 
-# NumPy 1 cannot write into an array that it is given, and computes in float64.
-_WRITES_INTO = int(np.__version__.split(".")[0]) >= 2
+
+# Tables
+
+def pairs(turns):
+    """exp(-2 pi i turns), rounded once, as pairs of float32."""
+    return np.exp(-2j * np.pi * turns).astype(np.complex64)
 
 
 def radices_of(length):
@@ -37,119 +53,294 @@ def radices_of(length):
         eights, twos = eights - 1, 4  # two passes of 4 are shorter than one of 8 and one of 2
     radices = [8] * eights + [4] * (twos // 2) + [2] * (twos % 2)
     left = length // (length & -length)
-    for radix in (5, 3):
+    for radix in (13, 11, 7, 5, 3):
         while left % radix == 0:
             radices.append(radix)
             left //= radix
     return radices if left == 1 else None
 
 
-@functools.lru_cache(maxsize=64)
-def passes_of(length):
-    """(radix, m, s, twiddles) of each pass over a length; None if it has another prime factor."""
-    passes, done, left = [], 1, length
-    radices = radices_of(length)
-    for radix in radices or ():
-        m = left // radix
-        powers = np.arange(radix not in (4, 8), radix)  # these turn the first point, too
-        passes.append((radix, m, done, pairs(np.outer(np.arange(m), powers) / left)))
-        done, left = done * radix, m
-    return None if radices is None else passes
+def columns_of(length):
+    """The columns of the squarest matrix of so many elements."""
+    column = 1
+    for radix in sorted(radices_of(length), reverse=True):
+        if column * radix <= length**0.5 * 1.5:
+            column *= radix
+    return column
+
+
+def smooth_from(length):
+    """The smallest multiple of sixteen of small factors, not below a length."""
+    found = PART * -(-length // PART)
+    while max(radices_of(found) or [MAX_RADIX]) > 5:
+        found += PART
+    return found
+
+
+def first_of(length):
+    """Twiddles of the first pass over rows: real parts, imaginary parts of sixteen columns, for
+    each of sixteen powers; the last sixteen columns overlap those before them."""
+    m = length // PART
+    starts = np.minimum(np.arange(0, m, PART), m - PART)
+    columns = starts[:, None, None] + np.arange(PART)
+    return split(columns * np.arange(PART)[:, None] / length)
+
+
+def twist_of(rows, columns):
+    """Twiddles between the columns and the rows of a matrix: of sixteen columns those of the first
+    STRIDE elements, and then of every STRIDE-th."""
+    units = np.arange(-(-columns // PART))[:, None, None] * PART + np.arange(PART)
+    powers = np.concatenate([np.arange(STRIDE), np.arange(0, rows, STRIDE)])
+    return split(units * powers[:, None] / (rows * columns))
+
+
+def split(turns):
+    """As pairs, all real parts of the last axis before the imaginary ones."""
+    return np.stack([np.cos(2 * np.pi * turns), -np.sin(2 * np.pi * turns)], -2).astype(np.float32)
+
+
+def chirp_of(n, length):
+    """exp(-pi i k**2 / n), and the spectrum of its inverse as a filter, divided by the length."""
+    turns = np.arange(n) ** 2 % (2 * n) / (2 * n)
+    chirp, both = pairs(turns), np.zeros(length, np.complex128)
+    both[:n] = np.exp(2j * np.pi * turns)
+    both[length - n + 1:] = both[1:n][::-1]
+    return chirp, (np.fft.fft(both) / length).astype(np.complex64)
+
+
+cdef class Plan:
+    """How lines of one length are transformed."""
+
+    cdef Lines lines     # the tables; where the lines are is for the call to say
+    cdef int method
+    cdef Plan inner      # MATRIX: of columns; BUFFER: of the buffer's lines
+    cdef Plan outer      # MATRIX: of rows
+    cdef list tables
+
+    cdef const f32* table(self, array):
+        self.tables.append(array)
+        return <const f32*><size_t>array.ctypes.data
+
+    cdef add_passes(self, Py_ssize_t length):
+        cdef Py_ssize_t left = length, done = 1
+        cdef int k, radix, half
+        radices = radices_of(length)
+        self.lines.passes = len(radices)
+        for k in range(self.lines.passes):
+            radix = radices[k]
+            left //= radix
+            half = radix // 2
+            self.lines.plan[k].radix, self.lines.plan[k].m, self.lines.plan[k].s = radix, left, done
+            powers = np.arange(radix not in (4, 8), radix)  # these turn the first point, too
+            turns = np.outer(np.arange(left), powers) / (left * radix)
+            self.lines.plan[k].twiddles = self.table(pairs(turns))
+            if radix > 5 and radix != 8:
+                turns = np.outer(np.arange(1, half + 1), np.arange(1, half + 1)) / radix
+                self.lines.plan[k].roots = self.table(pairs(-turns))
+            done *= radix
 
 
 @functools.lru_cache(maxsize=64)
-def turns_of(n):
-    """exp(-2 pi i k / n) for k up to n / 2."""
-    return pairs(np.arange(n // 2 + 1) / n)
-
-
-def pairs(turns):
-    """exp(-2 pi i turns), rounded once, as pairs of float32."""
-    return np.exp(-2j * np.pi * turns).astype(np.complex64)
-
-
-def factor_of(n, inverse, norm):
-    """What a transform of length n is multiplied by."""
-    if norm == "ortho":
-        return n**-0.5
-    return 1 / n if inverse == (norm == "backward") else 1.0
-
-
-def along_axis(x, out, int axis, Py_ssize_t n, str kind, bint inverse, str norm):
-    """Transform along one axis, which may be in place."""
-    cdef Lines g
-    cdef Py_ssize_t units, nbytes
-    cdef int k
-    g.halved = kind != "c2c" and n % 2 == 0
+def plan_of(Py_ssize_t n, int kind, bint adjacent):
+    """The plan of lines of a length; adjacent: sixteen lines stand side by side."""
+    cdef Plan plan = Plan.__new__(Plan)
+    cdef Lines* g = &plan.lines
+    plan.tables = []
+    g.kind, g.n, g.halved = kind, n, kind != C2C and n % 2 == 0
     g.length = n // 2 if g.halved else n
-    g.count = out.size // out.shape[axis]
-    passes = passes_of(g.length) if g.count >= FEW and g.length <= LONG else None
-    if passes is None:
-        with_numpy(x, out, axis, n, kind, inverse, norm)
-        return
-    turns = turns_of(n) if g.halved else None
-    if turns is not None:
-        g.turns = <const f32*><size_t>turns.ctypes.data
-    g.kind, g.inverse, g.n = KINDS[kind], inverse, n
-    g.scale = factor_of(n, inverse, norm)
-    g.passes = len(passes)
-    for k, (radix, m, s, twiddles) in enumerate(passes):
-        g.plan[k].radix, g.plan[k].m, g.plan[k].s = radix, m, s
-        g.plan[k].twiddles = <const f32*><size_t>twiddles.ctypes.data
-    g.src, g.dst = <const char*><size_t>x.ctypes.data, <char*><size_t>out.ctypes.data
+    smooth = radices_of(g.length) is not None
+    if not smooth or g.length > LONG and kind != C2C:
+        plan_buffer(plan, smooth)
+    elif g.length > LONG and not adjacent:
+        plan_matrix(plan)
+    elif g.length % PART == 0 and g.length >= SHORT and not adjacent:
+        plan.method = ROWS
+        plan.add_passes(g.length // PART)
+        g.roots = plan.table(pairs(np.outer(np.arange(4), np.arange(4)) / PART))
+        g.turned = plan.table(first_of(g.length))
+    else:
+        plan.method = LINES
+        plan.add_passes(g.length)
+    if g.halved:
+        g.turns = plan.table(pairs(np.arange(n // 2 + 1) / n))
+    return plan
+
+
+cdef plan_matrix(Plan plan):
+    cdef Py_ssize_t columns = columns_of(plan.lines.n)
+    cdef Py_ssize_t rows = plan.lines.n // columns
+    plan.method = MATRIX
+    plan.inner, plan.outer = plan_of.__wrapped__(rows, C2C, True), plan_of(columns, C2C, True)
+    plan.inner.lines.twist = plan.inner.table(twist_of(rows, columns))
+
+
+cdef plan_buffer(Plan plan, bint smooth):
+    plan.method = BUFFER
+    plan.lines.halved = False
+    plan.lines.length = plan.lines.n
+    if not smooth:
+        plan.lines.length = smooth_from(2 * plan.lines.n - 1)
+        chirp, filter_ = chirp_of(plan.lines.n, plan.lines.length)
+        plan.lines.chirp, plan.lines.turned = plan.table(chirp), plan.table(filter_)
+    plan.inner = plan_of(plan.lines.length, C2C, False)
+
+
+# Lines
+
+cdef void describe(Lines* g, View* x, View* out, int axis) noexcept:
+    """All lines of two arrays along an axis."""
+    cdef int k
+    g.src, g.dst = x.data, out.data
     g.src_stride, g.dst_stride = x.strides[axis], out.strides[axis]
-    g.ndim = 0
+    g.first, g.count, g.ndim = 0, out.size // out.shape[axis], 0
     for k in range(out.ndim):
-        if k != axis % out.ndim:
+        if k != axis:
             g.shape[g.ndim] = out.shape[k]
             g.src_steps[g.ndim], g.dst_steps[g.ndim] = x.strides[k], out.strides[k]
             g.ndim += 1
-    units = (g.count + PART - 1) // PART
-    g.together = max(<Py_ssize_t>1, TASK // (n * PART))
-    nbytes = 2 * (g.length + 1) * ROW * sizeof(f32) * thread_count()
-    g.scratch = <f32*>scratch_alloc(nbytes)
-    if g.scratch == NULL:
+
+
+cdef void describe_matrix(
+    Lines* g, const char* src, Py_ssize_t src_stride, Py_ssize_t src_step, char* dst,
+    Py_ssize_t dst_stride, Py_ssize_t dst_step, Py_ssize_t count
+) noexcept:
+    """So many lines, one step apart."""
+    g.src, g.src_stride, g.dst, g.dst_stride = src, src_stride, dst, dst_stride
+    g.ndim, g.shape[0], g.src_steps[0], g.dst_steps[0] = 1, count, src_step, dst_step
+    g.first, g.count = 0, count
+
+
+cdef f32* space(Py_ssize_t nbytes) except NULL:
+    cdef char* memory = scratch_alloc(nbytes)
+    if memory == NULL:
         raise MemoryError(f"[fft] no memory for {nbytes} bytes of scratch")
+    return <f32*>memory
+
+
+cdef int run(Plan plan, Lines* g) except -1:
+    """Transform lines as planned; their tables, and whether they are inverse, stand in g."""
+    if plan.method == MATRIX:
+        return run_matrix(plan, g)
+    if plan.method == BUFFER:
+        return run_buffer(plan, g)
+    cdef bint rows = plan.method == ROWS
+    cdef Py_ssize_t units = g.count if rows else (g.count + PART - 1) // PART
+    cdef Py_ssize_t numbers = 4 * (g.length + PART) if rows else 2 * (g.length + 1) * ROW
+    cdef Py_ssize_t nbytes = numbers * sizeof(f32) * thread_count()
+    g.together = max(<Py_ssize_t>1, TASK // (g.n if rows else g.n * PART))
+    g.scratch = space(nbytes)
     with nogil:
-        par(LINES, &g, (units + g.together - 1) // g.together)
+        par(ROWS_JOB if rows else LINES_JOB, g, (units + g.together - 1) // g.together)
         scratch_free(<char*>g.scratch, nbytes)
+    return 0
 
 
-def with_numpy(x, out, axis, n, kind, inverse, norm):
-    """The same by NumPy, which releases the interpreter lock while it transforms."""
-    aside(
-        STEPS * max(x.size, out.size), transform, [out], [x], (axis, n, kind, inverse, norm)
-    )
+cdef int run_matrix(Plan plan, Lines* g) except -1:
+    """Element (i, j) of a line's matrix goes to (j, i): columns, twiddles, rows."""
+    cdef Lines inner = plan.inner.lines, outer = plan.outer.lines
+    cdef Py_ssize_t line, rows = inner.n, columns = outer.n, nbytes = 8 * g.n
+    cdef const char* src
+    cdef char* dst
+    cdef char* between = <char*>space(nbytes)
+    inner.inverse, inner.scale = g.inverse, 1.0
+    outer.inverse, outer.scale = g.inverse, g.scale
+    try:
+        for line in range(g.count):
+            place(g, line, &src, &dst)
+            describe_matrix(
+                &inner, src, columns * g.src_stride, g.src_stride, between, 8 * columns, 8, columns
+            )
+            run(plan.inner, &inner)
+            describe_matrix(
+                &outer, between, 8, 8 * columns, dst, rows * g.dst_stride, g.dst_stride, rows
+            )
+            run(plan.outer, &outer)
+    finally:
+        scratch_free(between, nbytes)
+    return 0
 
 
-def transform(outs, ins, params):
-    (out,), (x,) = outs, ins
-    axis, n, kind, inverse, norm = params
-    name = {"c2c": "ifft" if inverse else "fft", "r2c": "rfft", "c2r": "irfft"}[kind]
-    target = {"out": out} if _WRITES_INTO else {}
-    result = getattr(np.fft, name)(x, n=n, axis=axis, norm=norm, **target)
-    if not _WRITES_INTO:
-        out[...] = result
+cdef int run_buffer(Plan plan, Lines* g) except -1:
+    """Some lines after the other as complex numbers; with a chirp, filtered."""
+    cdef Lines inner = plan.inner.lines
+    cdef Py_ssize_t batch = min(g.count, max(<Py_ssize_t>1, BATCH // g.length)), total = g.count
+    cdef Py_ssize_t nbytes = 8 * g.length * batch, pieces = (g.length + PIECE - 1) // PIECE
+    g.scratch = space(nbytes)
+    inner.scale = 1.0
+    try:
+        while g.first < total:
+            g.count = min(batch, total - g.first)
+            with nogil:
+                par(SPREAD, g, g.count * pieces)
+            describe_matrix(
+                &inner, <char*>g.scratch, 8, 8 * g.length, <char*>g.scratch, 8, 8 * g.length,
+                g.count
+            )
+            inner.inverse = False
+            run(plan.inner, &inner)
+            if g.chirp != NULL:
+                with nogil:
+                    par(FILTER, g, g.count * pieces)
+                inner.inverse = True
+                run(plan.inner, &inner)
+            with nogil:
+                par(FOLD, g, g.count * pieces)
+            g.first += g.count
+    finally:
+        scratch_free(<char*>g.scratch, nbytes)
+    return 0
 
 
-def launch_fft(outs, ins, params):
-    """Transform ``ins[0]`` into ``outs[0]``; parameters as in the row."""
-    (out,), (x,) = outs, ins
+# Launching
+
+cdef double factor_of(Py_ssize_t n, bint inverse, str norm):
+    """What a transform of length n is multiplied by."""
+    if norm == "ortho":
+        return n**-0.5
+    return 1.0 / n if inverse == (norm == "backward") else 1.0
+
+
+cdef int along_axis(
+    View* x, View* out, int axis, Py_ssize_t n, int kind, bint inverse, str norm
+) except -1:
+    """Transform along one axis, which may be in place."""
+    cdef bint adjacent = axis < out.ndim - 1 and out.shape[out.ndim - 1] >= PART
+    cdef Plan plan = plan_of(n, kind, adjacent)
+    cdef Lines g = plan.lines
+    g.inverse, g.scale = inverse, factor_of(n, inverse, norm)
+    describe(&g, x, out, axis)
+    return run(plan, &g)
+
+
+cdef int launch(View* ins, int nin, View* outs, int nout, object params) except -1:
+    """Transform the operand; parameters as in the row."""
+    cdef View* out = outs
+    cdef View between = ins[0]
+    cdef View* x = ins
+    cdef Py_ssize_t[MAX_AXES] strides
+    cdef Py_ssize_t nbytes = 8 * x.size
+    cdef int k, last = len(params[0]) - 1
     axes, sizes, kind, inverse, norm = params
     if out.size == 0:
-        return
-    last = (axes[-1], sizes[-1])
-    others = list(zip(axes[:-1], sizes[:-1]))
-    if kind == "c2r":
-        for axis, n in others:
-            between = np.empty(x.shape, np.complex64)
-            along_axis(x, between, axis, n, "c2c", inverse, norm)
-            x = between
-        along_axis(x, out, *last, kind, inverse, norm)
-        return
-    along_axis(x, out, *last, kind, inverse, norm)
-    for axis, n in others:
-        along_axis(out, out, axis, n, "c2c", inverse, norm)
+        return 0
+    if kind != "c2r" or last == 0:
+        along_axis(x, out, out.ndim + axes[last], sizes[last], KINDS[kind], inverse, norm)
+        for k in range(last):
+            along_axis(out, out, out.ndim + axes[k], sizes[k], C2C, inverse, norm)
+        return 0
+    between.strides = strides
+    strides[x.ndim - 1] = 8
+    for k in range(x.ndim - 2, -1, -1):
+        strides[k] = strides[k + 1] * x.shape[k + 1]
+    between.data = <char*>space(nbytes)
+    try:
+        for k in range(last):
+            along_axis(x, &between, x.ndim + axes[k], sizes[k], C2C, inverse, norm)
+            x = &between
+        along_axis(x, out, out.ndim + axes[last], sizes[last], C2R, inverse, norm)
+    finally:
+        scratch_free(between.data, nbytes)
+    return 0
 
 
-register_python_launcher("fft", launch_fft)
+register_launcher("fft", launch)
