@@ -359,6 +359,46 @@ def test_updates_of_slices_of_large_arrays_are_numpys(shape, key, dtype):
     np.testing.assert_array_equal(evaluated(zeros), added - x)
 
 
+ALONG = [((40, 3001), 1), ((40, 3001), 0), ((700, 1500), 0), ((50_001,), 0), ((3, 9, 4111), 1)]
+
+
+@pytest.mark.parametrize("shape, axis", ALONG)
+@pytest.mark.parametrize("index_dtype", INDEX_DTYPES)
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "int64"])
+def test_large_selections_along_an_axis_are_numpys(shape, axis, index_dtype, dtype):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 100, shape).astype(dtype)
+    size = min(shape[axis], np.iinfo(index_dtype).max)
+    low = 0 if index_dtype.startswith("u") else -size
+    indices = rng.integers(low, size, shape).astype(index_dtype)
+    a, k = mx.array(x), mx.array(indices)
+    want = np.take_along_axis(x, indices.astype(np.int64), axis)
+    np.testing.assert_array_equal(evaluated(mx.take_along_axis(a, k, axis)), want)
+    strided = mx.take_along_axis(a.T, k.T, x.ndim - 1 - axis)
+    np.testing.assert_array_equal(evaluated(strided), want.T)
+    columns = indices.reshape(-1)[:99].reshape(3, 33).astype(np.int64) % shape[-1]
+    got = mx.take(a, mx.array(columns), -1)
+    np.testing.assert_array_equal(evaluated(got), np.take(x, columns, -1))
+    want = x.copy()
+    np.put_along_axis(want, indices.astype(np.int64), np.array(7, dtype), axis)
+    np.testing.assert_array_equal(evaluated(mx.put_along_axis(a, k, mx.array(7), axis)), want)
+
+
+@pytest.mark.parametrize("shape, axis", ALONG)
+@pytest.mark.parametrize("bad", [1 << 22, -(1 << 22)])
+def test_an_index_out_of_range_is_found_wherever_it_stands(shape, axis, bad):
+    rng = np.random.default_rng(1)
+    x = mx.zeros(shape)
+    for position in [0, 1, 2, 3, 4, -1, *rng.integers(0, x.size, 3)]:
+        indices = np.zeros(shape, np.int32)
+        indices.reshape(-1)[position] = bad
+        for read in (lambda k: mx.take_along_axis(x, k, axis),
+                     lambda k: mx.put_along_axis(x, k, mx.array(1), axis),
+                     lambda k: mx.take(x, k)):  # fmt: skip
+            with pytest.raises(IndexError, match=f"index {bad} is out of range"):
+                mx.eval(read(mx.array(indices)))
+
+
 def test_reading_everything_gives_a_handle_of_its_own():
     x = mx.array([1, 2])
     for y in (x[...], x[:], x[()]):

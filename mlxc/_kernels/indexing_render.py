@@ -1,5 +1,5 @@
 """Renders the loops that move and combine elements by index or stride: `offsets_*`, `take_*`,
-`fold_*`, `index_*`, and `turn_*`, which transposes.
+`along_*`, `fold_*`, `index_*`, and `turn_*`, which transposes.
 
 Offsets and strides are in bytes. Moves know only the width of an element (1, 2, 4, 8); combining
 knows the dtype, and computes 16-bit floats in float32. Duplicate destinations combine in order.
@@ -15,6 +15,13 @@ from libc.string cimport memcpy
 
 from mlxc._kernels.convert cimport bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16
 from mlxc._kernels.types cimport c64, word1, word2, word4, word8
+
+cdef extern from *:
+    """
+    /* A value in a register of its own, not a part of a vector. */
+    static inline int64_t apart(int64_t v) { __asm__("" : "+r"(v)); return v; }
+    """
+    int64_t apart(int64_t v) noexcept nogil
 
 
 cdef inline c64 add_complex(c64 a, c64 b) noexcept nogil:
@@ -82,6 +89,83 @@ cdef Py_ssize_t offsets_{t}(
     return -1
 
 """
+
+# One pass over a line of indices, up to the first that is outside. Four at a time are looked at
+# together, each in a register of its own (`apart`): vectors of indices and of elements take longer
+# to come apart and together than the loads of scattered elements.
+ALONG = """
+cdef Py_ssize_t along_{t}_{w}(
+    const char* src, Py_ssize_t step, Py_ssize_t ramp, const char* index, Py_ssize_t index_stride,
+    char* dst, Py_ssize_t n, Py_ssize_t size
+) noexcept nogil:
+    cdef Py_ssize_t j = 0, end
+    cdef int64_t {v}
+    cdef int64_t {x}
+    cdef const {c}* at
+    cdef const word{w}* line
+    cdef word{w}* out
+    cdef bint dense = index_stride == sizeof({c}) and step == {w} and ramp == 0
+    while j < n:
+        if dense:
+            line = <const word{w}*>src
+            while j + 4 <= n:
+                at = <const {c}*>index + j
+                out = <word{w}*>dst + j
+                {load_dense}
+                if {outside}:
+                    break
+                {read_dense}
+                {write}
+                j += 4
+        else:
+            while j + 4 <= n:
+                at = <const {c}*>(index + j * index_stride)
+                line = <const word{w}*>(src + j * ramp)
+                out = <word{w}*>dst + j
+                {load}
+                if {outside}:
+                    break
+                {read}
+                {write}
+                j += 4
+        end = min(j + 4, n)
+        while j < end:
+            v0 = <int64_t>(<const {c}*>(index + j * index_stride))[0]
+            {wrap}
+            if <uint64_t>v0 >= <uint64_t>size:
+                return j
+            (<word{w}*>dst + j)[0] = (<const word{w}*>(src + v0 * step + j * ramp))[0]
+            j += 1
+    return -1
+
+"""
+
+
+def _along(t, c, w, wrap):
+    """The kernel of one dtype of indices and one width of elements."""
+
+    def each(text):
+        lines = [text.format(i=i, c=c, w=w) for i in range(4)]
+        return ("\n" + 16 * " ").join(lines)
+
+    return ALONG.format(
+        t=t,
+        c=c,
+        w=w,
+        wrap=wrap.replace("v", "v0"),
+        v="v0, v1, v2, v3",
+        x="x0, x1, x2, x3",
+        load_dense=each("v{i} = apart(<int64_t>at[{i}])"),
+        load=each("v{i} = apart(<int64_t>(<const {c}*>(<const char*>at + {i} * index_stride))[0])"),
+        outside=" | ".join(f"(<uint64_t>v{i} >= <uint64_t>size)" for i in range(4)),
+        read_dense=each("x{i} = apart(<int64_t>line[v{i}])"),
+        read=each(
+            "x{i} = apart(<int64_t>"
+            "(<const word{w}*>(<const char*>line + v{i} * step + {i} * ramp))[0])"
+        ),
+        write=each("out[{i}] = <word{w}>x{i}"),
+    )
+
 
 # Whole cache lines are read, turned in a small square, and written as whole lines: neither side
 # comes back to a line that may be gone by then.
@@ -206,12 +290,10 @@ def render(isa):
     """The source of the module `indexing`; the same text for every instruction set."""
     parts, names = [HEAD], []
     for t, c in INTEGERS.items():
-        wrap = "v = v + size if v < 0 else v" if t.startswith("i") else "v = v"
-        source = OFFSETS.format(t=t, c=c, wrap=wrap)
-        if t.startswith("u"):
-            source = source.replace("        v = v\n", "")
-        parts.append(source)
-        names.append(f"offsets_{t}")
+        wrap = "v = v + size if v < 0 else v" if t.startswith("i") else "pass"
+        parts.append(OFFSETS.format(t=t, c=c, wrap=wrap))
+        parts += [_along(t, c, w, wrap) for w in WIDTHS]
+        names += [f"offsets_{t}", *(f"along_{t}_{w}" for w in WIDTHS)]
     for w in WIDTHS:
         parts.append(TURN.format(w=w, side=LINE // w) + MOVES.format(w=w))
         names += [f"turn_{w}", f"take_{w}", f"fold_set_{w}", f"index_set_{w}"]

@@ -233,7 +233,7 @@ def _along_check(op, x, indices, axis):
             f"[{op}] indices of shape {tuple(indices)} along axis {axis} of shape {tuple(x)}; "
             f"they must have as many axes"
         )
-    if any(a != b for k, (a, b) in enumerate(zip(x, indices)) if k != axis):
+    if x != indices and any(a != b for k, (a, b) in enumerate(zip(x, indices)) if k != axis):
         raise ValueError(
             f"[{op}] indices of shape {tuple(indices)} do not fit shape {tuple(x)}; sizes other "
             f"than that of "

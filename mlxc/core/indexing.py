@@ -468,9 +468,11 @@ def take_along_axis(a, /, indices, axis=-1, *, stream=None):
                [5]], dtype=int32)
     """
     a, indices, axis = _along_operands("take_along_axis", a, indices, axis)
-    common = mx.broadcast_shapes(_with_size(a.shape, axis, 1), _with_size(indices.shape, axis, 1))
-    a = mx.broadcast_to(a, _with_size(common, axis, a.shape[axis]))
-    indices = mx.broadcast_to(indices, _with_size(common, axis, indices.shape[axis]))
+    shape, wanted = a.shape, indices.shape
+    if shape[:axis] != wanted[:axis] or shape[axis + 1 :] != wanted[axis + 1 :]:
+        common = mx.broadcast_shapes(_with_size(shape, axis, 1), _with_size(wanted, axis, 1))
+        a = mx.broadcast_to(a, _with_size(common, axis, shape[axis]))
+        indices = mx.broadcast_to(indices, _with_size(common, axis, wanted[axis]))
     return bind("take_along_axis", (a, indices), (axis,))
 
 

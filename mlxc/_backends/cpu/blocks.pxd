@@ -22,6 +22,12 @@ ctypedef Py_ssize_t (*offsets_fn)(
     const char* index, Py_ssize_t index_stride, Py_ssize_t n, Py_ssize_t size, Py_ssize_t step,
     int64_t* offsets
 ) noexcept nogil
+# dst[j] = *(src + index[j] * step + j * ramp), dst contiguous; the position of the first index
+# outside of [-size, size), or -1
+ctypedef Py_ssize_t (*along_fn)(
+    const char* src, Py_ssize_t step, Py_ssize_t ramp, const char* index, Py_ssize_t index_stride,
+    char* dst, Py_ssize_t n, Py_ssize_t size
+) noexcept nogil
 
 # dst[i, j] = src[i, j], rows x columns: dst is contiguous along j, src along i; the other strides
 # are given
@@ -62,3 +68,4 @@ cdef fold_fn fold_of(str mode, View* view) except NULL
 cdef index_fn index_of(str mode, View* view) except NULL
 cdef take_fn take_of(View* view) except NULL
 cdef offsets_fn offsets_of(View* view) except NULL
+cdef along_fn along_of(View* index, View* view) except NULL

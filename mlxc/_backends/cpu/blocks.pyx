@@ -47,6 +47,10 @@ cdef offsets_fn offsets_of(View* view) except NULL:
     return <offsets_fn>kernel(f"offsets_{SHORT[view.dtype]}")
 
 
+cdef along_fn along_of(View* index, View* view) except NULL:
+    return <along_fn>kernel(f"along_{SHORT[index.dtype]}_{view.itemsize}")
+
+
 cdef void start_block(Block* block, Py_ssize_t itemsize, fold_fn fold) noexcept nogil:
     """An empty nest: one element."""
     block.ndim = 0

@@ -9,8 +9,8 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
 from mlxc._backends.cpu.blocks cimport (
-    GRAIN, MAX_AXES, Block, add_axis, copy_view, fold_fn, fold_of, index_fn, index_of, move_block,
-    move_parallel, offsets_fn, offsets_of, start_block, take_fn, take_of,
+    GRAIN, MAX_AXES, Block, add_axis, along_fn, along_of, copy_view, fold_fn, fold_of, index_fn,
+    index_of, move_block, move_parallel, offsets_fn, offsets_of, start_block, take_fn, take_of,
 )
 from mlxc._graph.kernel cimport View, register_launcher
 from mlxc._memory.buffer cimport scratch_alloc, scratch_free
@@ -22,6 +22,9 @@ cdef enum:
     LINE = 512           # offsets at a time along an axis: 4 KiB on the stack
     BLOCK = 1 << 18      # indices between looks for Ctrl-C
     LOOK = 1 << 12       # blocks of values between such looks
+    ALONG_CHUNK = 1 << 14    # elements
+    STRIPE = 1 << 19     # bytes of an array whose rows are visited in any order: half a cache
+    LINE_BYTES = 64      # of a cache line
 
 cdef struct Selection:
     # Elements of one side, x (gather) or the output (scatter), named by leading axes, an index and
@@ -47,7 +50,7 @@ cdef struct Selection:
 
 cdef struct Along:
     # Axes of size 1 are left out, so that the innermost one is long.
-    int ndim
+    int ndim                                 # at least 1
     int axis                                 # of the operands
     int cut                                  # the axis that chunks divide, or -1
     Py_ssize_t piece                         # of that axis, a chunk
@@ -57,8 +60,8 @@ cdef struct Along:
     Py_ssize_t[MAX_AXES] value_strides       # bytes
     Py_ssize_t size                          # of the indexed side along axis
     Py_ssize_t step                          # bytes along axis
+    along_fn take                            # NULL: combine
     offsets_fn offsets
-    take_fn take                             # NULL: combine
     index_fn combine
     const char* index
     char* indexed
@@ -194,6 +197,173 @@ cdef void lead_offsets(
         value[0] += at * job.value_strides[axis]
 
 
+# ---- along one axis ----
+
+cdef void along_line(
+    Along* job, const char* index, char* indexed, char* values, Py_ssize_t n
+) noexcept nogil:
+    """The innermost axis; what is combined, LINE elements at a time."""
+    cdef int64_t[LINE] offsets
+    cdef int last = job.ndim - 1
+    cdef Py_ssize_t done = 0
+    cdef Py_ssize_t ramp = job.side_strides[last]
+    cdef Py_ssize_t width = job.value_strides[last]
+    cdef Py_ssize_t m, k, bad
+    if job.take != NULL:
+        bad = job.take(
+            indexed, job.step, ramp, index, job.index_strides[last], values, n, job.size
+        )
+        if bad >= 0:
+            job.bad = index + bad * job.index_strides[last]
+        return
+    while done < n:
+        if done % BLOCK == 0 and done and interrupted():
+            return
+        m = min(<Py_ssize_t>LINE, n - done)
+        for k in range(m):
+            offsets[k] = ramp * (done + k)
+        bad = job.offsets(
+            index + done * job.index_strides[last], job.index_strides[last], m, job.size, job.step,
+            offsets
+        )
+        if bad >= 0:
+            job.bad = index + (done + bad) * job.index_strides[last]
+            return
+        job.combine(indexed, offsets, values + done * width, width, m)
+        done += m
+
+
+cdef void along_job(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
+    """All positions whose coordinate on the cut axis lies in the chunk."""
+    cdef Along* job = <Along*>arg
+    cdef Py_ssize_t[MAX_AXES] at
+    cdef Py_ssize_t[MAX_AXES] low
+    cdef Py_ssize_t[MAX_AXES] high
+    cdef int last = job.ndim - 1
+    cdef int axis
+    cdef const char* index = job.index
+    cdef char* indexed = job.indexed
+    cdef char* values = job.values
+    cdef Py_ssize_t steps, since = 0         # elements since the last look for Ctrl-C
+    cdef bint wraps
+    for axis in range(job.ndim):
+        low[axis] = chunk * job.piece if axis == job.cut else 0
+        high[axis] = job.shape[axis]
+        if axis == job.cut:
+            high[axis] = min(low[axis] + job.piece, job.shape[axis])
+        at[axis] = low[axis]
+        index += low[axis] * job.index_strides[axis]
+        indexed += low[axis] * job.side_strides[axis]
+        values += low[axis] * job.value_strides[axis]
+    axis = 0
+    while axis >= 0:
+        since += high[last] - low[last]
+        if since > BLOCK:
+            if interrupted():
+                return
+            since = 0
+        along_line(job, index, indexed, values, high[last] - low[last])
+        axis = last - 1
+        while axis >= 0:
+            at[axis] += 1
+            wraps = at[axis] == high[axis]
+            steps = 1 + low[axis] - high[axis] if wraps else 1
+            index += steps * job.index_strides[axis]
+            indexed += steps * job.side_strides[axis]
+            values += steps * job.value_strides[axis]
+            if not wraps:
+                break
+            at[axis] = low[axis]
+            axis -= 1
+
+
+cdef void start_along(Along* job, View* side, View* index, int axis, char* values) noexcept nogil:
+    """No axes yet; ``axis`` is the one of ``side`` that indices step along."""
+    job.ndim = 0
+    job.axis = axis
+    job.cut = -1
+    job.piece = 0
+    job.bad = NULL
+    job.size = side.shape[axis]
+    job.step = side.strides[axis]
+    job.index = index.data
+    job.indexed = side.data
+    job.values = values
+
+
+cdef void add_along(
+    Along* job, Py_ssize_t size, Py_ssize_t index, Py_ssize_t value, Py_ssize_t side, bint cuttable
+) noexcept nogil:
+    """Nest one more loop inside, given its strides; those that continue each other become one. The
+    longest of those that may be cut is."""
+    cdef int last = job.ndim - 1
+    if size == 1:
+        return
+    if (
+        last >= 0 and job.index_strides[last] == index * size
+        and job.value_strides[last] == value * size and job.side_strides[last] == side * size
+    ):
+        job.shape[last] *= size
+    else:
+        last += 1
+        job.ndim += 1
+        job.shape[last] = size
+    job.index_strides[last] = index
+    job.value_strides[last] = value
+    job.side_strides[last] = side
+    if cuttable and (job.cut < 0 or job.shape[last] > job.shape[job.cut]):
+        job.cut = last
+
+
+cdef void end_along(Along* job, Py_ssize_t itemsize) noexcept nogil:
+    """At least one axis. Where rows of many are visited in any order, few columns at a time."""
+    cdef int last
+    cdef Py_ssize_t stripe
+    if job.ndim == 0:
+        job.ndim = 1
+        job.shape[0] = 1
+        job.index_strides[0] = job.value_strides[0] = job.side_strides[0] = 0
+    last = job.ndim - 1
+    if job.side_strides[last] == itemsize and job.step > itemsize:
+        stripe = max(<Py_ssize_t>1, STRIPE // (job.size * LINE_BYTES)) * LINE_BYTES // itemsize
+        if 2 * stripe <= job.shape[last]:
+            job.cut = last
+            job.piece = stripe
+
+
+cdef int along_axes(
+    Along* job, View* side, View* index, View* values, int axis, bint reading
+) except -1:
+    """The operands of take_along_axis and put_along_axis, whose updates may meet along the axis."""
+    cdef int d
+    start_along(job, side, index, axis, values.data)
+    for d in range(index.ndim):
+        add_along(
+            job, index.shape[d], index.strides[d], values.strides[d],
+            0 if d == axis else side.strides[d], reading or d != axis
+        )
+    end_along(job, side.itemsize)
+    return 0
+
+
+cdef int run_along(Along* job, str op, View* index) except -1:
+    cdef Py_ssize_t chunks = 1, count = 1
+    cdef int d
+    for d in range(job.ndim):
+        count *= job.shape[d]
+    if count == 0:
+        return 0
+    if job.cut >= 0:
+        if job.piece == 0:
+            job.piece = max(<Py_ssize_t>1, ALONG_CHUNK * job.shape[job.cut] // count)
+        chunks = (job.shape[job.cut] + job.piece - 1) // job.piece
+    with nogil:
+        par(along_job, job, chunks)
+    if job.bad != NULL:
+        refuse(op, index, job.bad, job.axis, job.size)
+    return 0
+
+
 # ---- gather ----
 
 cdef inline Py_ssize_t gather_units(Selection* job) noexcept nogil:
@@ -231,6 +401,22 @@ cdef void gather_job(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
         unit += last - first
 
 
+cdef int gather_elements(
+    const Selection* each, View* x, View* index, View* out, int axis
+) except -1:
+    """One index array that names single elements: a line at a time, without offsets."""
+    cdef Along job
+    cdef int d
+    start_along(&job, x, index, axis, out.data)
+    for d in range(each.nlead):
+        add_along(&job, each.lead_shape[d], 0, each.value_strides[d], each.lead_strides[d], True)
+    for d in range(index.ndim):
+        add_along(&job, index.shape[d], index.strides[d], out.strides[each.nlead + d], 0, True)
+    end_along(&job, x.itemsize)
+    job.take = along_of(index, out)
+    return run_along(&job, "take", index)
+
+
 cdef int launch_gather(View* ins, int nin, View* outs, int nout, object params) except -1:
     cdef Selection job
     cdef Py_ssize_t nbytes = max(<Py_ssize_t>1, ins[1].size) * sizeof(int64_t)
@@ -239,6 +425,8 @@ cdef int launch_gather(View* ins, int nin, View* outs, int nout, object params) 
     cdef tuple axes = params[0]
     cdef int lead = params[1]
     split_axes(&job, ins, outs, ins + 1, axes, lead, fold, True)
+    if nin == 2 and job.tail.size == 1:
+        return gather_elements(&job, ins, ins + 1, outs, axes[0])
     job.take = take_of(outs)
     job.offsets = <int64_t*>scratch_alloc(nbytes)
     if job.offsets == NULL:
@@ -384,122 +572,13 @@ cdef int launch_scatter(View* ins, int nin, View* outs, int nout, object params)
     return 0
 
 
-# ---- along one axis ----
-
-cdef void along_line(
-    Along* job, const char* index, char* indexed, char* values, Py_ssize_t n
-) noexcept nogil:
-    """The innermost axis, LINE elements at a time."""
-    cdef int64_t[LINE] offsets
-    cdef int last = job.ndim - 1
-    cdef Py_ssize_t done = 0
-    cdef Py_ssize_t ramp = job.side_strides[last]
-    cdef Py_ssize_t width = job.value_strides[last]
-    cdef Py_ssize_t m, k, bad
-    while done < n:
-        m = min(<Py_ssize_t>LINE, n - done)
-        for k in range(m):
-            offsets[k] = ramp * (done + k)
-        bad = job.offsets(
-            index + done * job.index_strides[last], job.index_strides[last], m, job.size, job.step,
-            offsets
-        )
-        if bad >= 0:
-            job.bad = index + (done + bad) * job.index_strides[last]
-            return
-        if job.take != NULL:
-            job.take(indexed, offsets, values + done * width, m)
-        else:
-            job.combine(indexed, offsets, values + done * width, width, m)
-        done += m
-
-
-cdef void along_job(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
-    """All positions whose coordinate on the cut axis lies in the chunk."""
-    cdef Along* job = <Along*>arg
-    cdef Py_ssize_t[MAX_AXES] at
-    cdef Py_ssize_t[MAX_AXES] low
-    cdef Py_ssize_t[MAX_AXES] high
-    cdef int last = job.ndim - 1
-    cdef int axis
-    cdef const char* index = job.index
-    cdef char* indexed = job.indexed
-    cdef char* values = job.values
-    cdef Py_ssize_t steps
-    cdef bint wraps
-    for axis in range(job.ndim):
-        low[axis] = chunk * job.piece if axis == job.cut else 0
-        high[axis] = job.shape[axis]
-        if axis == job.cut:
-            high[axis] = min(low[axis] + job.piece, job.shape[axis])
-        at[axis] = low[axis]
-        index += low[axis] * job.index_strides[axis]
-        indexed += low[axis] * job.side_strides[axis]
-        values += low[axis] * job.value_strides[axis]
-    axis = 0
-    while axis >= 0:
-        along_line(job, index, indexed, values, high[last] - low[last])
-        axis = last - 1
-        while axis >= 0:
-            at[axis] += 1
-            wraps = at[axis] == high[axis]
-            steps = 1 + low[axis] - high[axis] if wraps else 1
-            index += steps * job.index_strides[axis]
-            indexed += steps * job.side_strides[axis]
-            values += steps * job.value_strides[axis]
-            if not wraps:
-                break
-            at[axis] = low[axis]
-            axis -= 1
-
-
-cdef int start_along(Along* job, View* side, View* index, View* values, int axis) except -1:
-    """Strides of all sides, and the longest axis other than the one in question to cut."""
-    cdef int d
-    cdef int kept = 0
-    job.axis = axis
-    job.cut = -1
-    job.bad = NULL
-    for d in range(index.ndim):
-        if index.shape[d] == 1 and (kept > 0 or d < index.ndim - 1):
-            continue
-        job.shape[kept] = index.shape[d]
-        job.index_strides[kept] = index.strides[d]
-        job.value_strides[kept] = values.strides[d]
-        job.side_strides[kept] = 0 if d == axis else side.strides[d]
-        if d != axis and (job.cut < 0 or job.shape[kept] > job.shape[job.cut]):
-            job.cut = kept
-        kept += 1
-    job.ndim = kept
-    job.size = side.shape[axis]
-    job.step = side.strides[axis]
-    job.offsets = offsets_of(index)
-    job.index = index.data
-    job.indexed = side.data
-    job.values = values.data
-    return 0
-
-
-cdef int run_along(Along* job, str op, View* index) except -1:
-    cdef Py_ssize_t chunks = 1
-    if index.size == 0:
-        return 0
-    if job.cut >= 0:
-        # About 16 thousand elements a chunk.
-        job.piece = max(<Py_ssize_t>1, ((1 << 14) * job.shape[job.cut]) // index.size)
-        chunks = (job.shape[job.cut] + job.piece - 1) // job.piece
-    with nogil:
-        par(along_job, job, chunks)
-    if job.bad != NULL:
-        refuse(op, index, job.bad, job.axis, job.size)
-    return 0
-
+# ---- take_along_axis and put_along_axis ----
 
 cdef int launch_take_along_axis(View* ins, int nin, View* outs, int nout, object params) except -1:
     cdef Along job
     cdef int axis = params[0]
-    start_along(&job, ins, ins + 1, outs, axis)
-    job.take = take_of(outs)
+    along_axes(&job, ins, ins + 1, outs, axis, True)
+    job.take = along_of(ins + 1, outs)
     return run_along(&job, "take_along_axis", ins + 1)
 
 
@@ -508,8 +587,9 @@ cdef int launch_put_along_axis(View* ins, int nin, View* outs, int nout, object 
     cdef Along job
     cdef fold_fn copy = fold_of("none", outs)
     cdef int axis = params[0]
-    start_along(&job, outs, ins + 2, ins + 1, axis)
+    along_axes(&job, outs, ins + 2, ins + 1, axis, False)
     job.take = NULL
+    job.offsets = offsets_of(ins + 2)
     job.combine = index_of(params[1], outs)
     with nogil:
         copy_view(outs, ins, copy)
