@@ -1,6 +1,6 @@
 """Attention: a prompt, a causal prompt, and one token against a long cache."""
 
-from .registry import benchmarks, case, normal
+from .registry import HALVES, benchmarks, case, normal
 
 
 def declare(name, queries, keys, causal=False, **options):
@@ -19,15 +19,19 @@ def declare(name, queries, keys, causal=False, **options):
             q, k, v, scale=scale, mask="causal" if causal else None
         ),
         torch=lambda torch, q, k, v: torch.nn.functional.scaled_dot_product_attention(
-            q, k, v, scale=scale, is_causal=causal
+            q, k, v, scale=scale, is_causal=causal, enable_gqa=queries[1] != keys[1]
         ),
         jax=with_jax,
         **options,
     )
 
 
-declare("8 heads 512x64", (1, 8, 512, 64), (1, 8, 512, 64), quick=True)
-declare("8 heads 512x64 causal", (1, 8, 512, 64), (1, 8, 512, 64), causal=True)
-declare("one of 8 heads 2048x64", (1, 8, 1, 64), (1, 8, 2048, 64))
+LONG = (1, 8, 512, 64)
+declare("8 heads 512x64", LONG, LONG, quick=True, also=HALVES)
+declare("8 heads 512x64 causal", LONG, LONG, causal=True)
+declare("8 heads 64x64 batch 8", (8, 8, 64, 64), (8, 8, 64, 64))
+declare("one of 8 heads 2048x64", (1, 8, 1, 64), (1, 8, 2048, 64), also=HALVES)
+declare("16 over 4 heads 512x64 causal", (1, 16, 512, 64), (1, 4, 512, 64), causal=True)
+declare("one of 16 over 4 heads 2048x64", (1, 16, 1, 64), (1, 4, 2048, 64))
 
 test_speed = benchmarks(__name__)

@@ -1,9 +1,9 @@
 """Convolutions over images. Each framework has its images in the order that it prefers."""
 
-from .registry import benchmarks, case, normal
+from .registry import HALVES, benchmarks, case, normal
 
 
-def with_torch(images, weights, **options):
+def with_torch(**options):
     """A stateful function of PyTorch, whose images have their channels last in memory."""
 
     def make(torch, x, w):
@@ -41,15 +41,15 @@ def declare(name, images, weights, stride=1, padding=1, groups=1, **options):
         normal(images, weights),
         stateful=True,
         mlx=lambda mx, x, w: lambda: mx.conv2d(x, w, stride=stride, padding=padding, groups=groups),
-        torch=with_torch(images, weights, stride=stride, padding=padding, groups=groups),
+        torch=with_torch(stride=stride, padding=padding, groups=groups),
         jax=with_jax(stride, padding, groups),
         **options,
     )
 
 
-declare("3x3 64 to 64, 4x56x56", (4, 56, 56, 64), (64, 3, 3, 64), quick=True)
+declare("3x3 64 to 64, 4x56x56", (4, 56, 56, 64), (64, 3, 3, 64), quick=True, also=HALVES)
 declare("7x7 3 to 64, 4x112x112", (4, 112, 112, 3), (64, 7, 7, 3), stride=2, padding=3)
-declare("1x1 256 to 64, 4x28x28", (4, 28, 28, 256), (64, 1, 1, 256), padding=0)
+declare("1x1 256 to 64, 4x28x28", (4, 28, 28, 256), (64, 1, 1, 256), padding=0, also=HALVES[1:])
 declare("grouped 3x3 128, 32 groups, 4x28x28", (4, 28, 28, 128), (128, 3, 3, 4), groups=32)
 declare("3x3 512 to 512, 1x7x7", (1, 7, 7, 512), (512, 3, 3, 512))
 declare("depthwise 3x3 64, 4x56x56", (4, 56, 56, 64), (64, 3, 3, 1), groups=64)

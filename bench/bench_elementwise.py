@@ -1,9 +1,10 @@
 """Elementwise operations: a thousand elements show the call, a million the loop, ten million the
 memory."""
 
-from .registry import benchmarks, case, named, normal, positive
+from .registry import HALVES, benchmarks, case, named, normal, positive
 
 SIZES = {"1e3": 1_000, "1e6": 1_000_000}
+MORE_SIZES = {"10": 10, "1e5": 100_000, "1e7": 10_000_000}
 UNARY = {
     "exp": named("exp"),
     "log": named("log"),
@@ -21,14 +22,25 @@ BINARY = {
     "less": named("less"),
 }
 
+
+def declare(operation, functions, operands):
+    """Two sizes of every function; of one cheap and one dear function more, and of half floats."""
+    measured = operation in ("add", "exp")
+    for label, size in (SIZES | MORE_SIZES if measured else SIZES).items():
+        case(
+            f"elementwise.{operation} {label}",
+            positive(*[size] * operands),
+            quick=(operation, label) in (("exp", "1e6"), ("add", "1e7")),
+            also=HALVES if measured and label == "1e6" else (),
+            size=size if measured else None,
+            **functions,
+        )
+
+
 for operation, functions in UNARY.items():
-    for label, size in SIZES.items():
-        quick = (operation, label) == ("exp", "1e6")
-        case(f"elementwise.{operation} {label}", positive(size), quick=quick, **functions)
+    declare(operation, functions, 1)
 for operation, functions in BINARY.items():
-    for label, size in SIZES.items():
-        case(f"elementwise.{operation} {label}", positive(size, size), **functions)
-case("elementwise.add 1e7", normal(10_000_000, 10_000_000), quick=True, **named("add"))
+    declare(operation, functions, 2)
 case("elementwise.add row 4096x1024", normal((4096, 1024), 1024), **named("add"))
 case(
     "elementwise.where 1e6",
@@ -39,17 +51,21 @@ case(
     jax=True,
 )
 case(
-    "elementwise.add float16 1e6",
-    normal(1_000_000, 1_000_000, dtype="float16"),
-    **named("add"),
-)
-case(
     "elementwise.astype float16 1e6",
     normal(1_000_000),
     mlx=lambda mx, x: x.astype(mx.float16),
     numpy=lambda np, x: x.astype(np.float16),
     torch=lambda torch, x: x.to(torch.float16),
     jax=True,
+)
+
+case(
+    "elementwise.astype bfloat16 to float32 1e6",
+    normal(1_000_000),
+    dtype="bfloat16",
+    mlx=lambda mx, x: x.astype(mx.float32),
+    torch=lambda torch, x: x.to(torch.float32),
+    jax=lambda np, x: x.astype(np.float32),
 )
 
 test_speed = benchmarks(__name__)

@@ -6,7 +6,7 @@ PyTorch runs its own fused function where it has one, JAX compiles the formula.
 
 import math
 
-from .registry import benchmarks, case, normal
+from .registry import HALVES, benchmarks, case, normal
 
 ROWS = normal((4096, 1024))
 C = math.sqrt(2 / math.pi)
@@ -17,9 +17,14 @@ def functional(name, *arguments, **options):
     return lambda torch, x: getattr(torch.nn.functional, name)(x, *arguments, **options)
 
 
+def largest(lib, x):
+    """Of each row; PyTorch's max gives places, too."""
+    return getattr(lib, "amax", lib.max)(x, axis=-1, keepdims=True)
+
+
 def softmax(lib, x):
     """In NumPy's spelling, which MLX and JAX share."""
-    e = lib.exp(x - lib.max(x, axis=-1, keepdims=True))
+    e = lib.exp(x - largest(lib, x))
     return e / lib.sum(e, axis=-1, keepdims=True)
 
 
@@ -39,7 +44,7 @@ def rms_norm(lib, x):
 
 def cross_entropy(lib, logits):
     """Of the first class, the mean over rows."""
-    top = lib.max(logits, axis=-1, keepdims=True)
+    top = largest(lib, logits)
     sums = lib.sum(lib.exp(logits - top), axis=-1, keepdims=True)
     return lib.mean(lib.log(sums) + top - logits[:, :1])
 
@@ -51,7 +56,9 @@ def adam(lib, w, g, m, v):
 
 
 def by_hand(name, inputs, formula, torch, **options):
+    """A formula, in variants: what PyTorch compiles is the formula, too."""
     case(f"fused.{name}", inputs, mlx=formula, numpy=formula, torch=torch, jax=True, **options)
+    case(f"fused.{name}, compiled", inputs, compiled=True, mlx=formula, torch=formula, jax=formula)
 
 
 by_hand(
@@ -89,18 +96,31 @@ case(
     ROWS,
     mlx=lambda mx, x: mx.softmax(x, axis=-1),
     torch=functional("softmax", -1),
+    jax=lambda np, x: __import__("jax").nn.softmax(x, axis=-1),
+    also=HALVES,
 )
+for label, rows in {"10": 1, "1e3": 100, "1e5": 10_000, "1e7": 1_000_000}.items():
+    case(
+        f"fused.softmax rows of 10 {label}",
+        normal((rows, 10)),
+        size=10 * rows,
+        mlx=lambda mx, x: mx.softmax(x, axis=-1),
+        torch=functional("softmax", -1),
+        jax=lambda np, x: __import__("jax").nn.softmax(x, axis=-1),
+    )
 case(
     "fused.layer_norm 4096x1024",
     ROWS,
     mlx=lambda mx, x: mx.fast.layer_norm(x, None, None, 1e-5),
     torch=functional("layer_norm", (1024,)),
+    also=HALVES,
 )
 case(
     "fused.rms_norm 4096x1024",
     normal((4096, 1024), 1024),
     mlx=lambda mx, x, w: mx.fast.rms_norm(x, w, 1e-5),
     torch=lambda torch, x, w: torch.nn.functional.rms_norm(x, (1024,), w, 1e-5),
+    also=HALVES,
 )
 case(
     "fused.rope 8 heads 512x64",

@@ -52,4 +52,29 @@ case(
     jax=lambda np, x, y: x.at[512:1536, 512:1536].set(y),
 )
 
+case(
+    "indexing.add rows 32768 to 1000x64",
+    lambda rng: [
+        np.zeros((1_000, 64), np.float32),
+        rng.integers(0, 1_000, 32_768).astype(np.int32),
+        rng.standard_normal((32_768, 64)).astype(np.float32),
+    ],
+    mlx=lambda mx, x, rows, y: x.at[rows].add(y),
+    torch=lambda torch, x, rows, y: x.index_add(0, rows, y),
+    jax=lambda np, x, rows, y: x.at[rows].add(y),
+)
+for label, size in {"10": 10, "1e3": 1_000, "1e5": 100_000, "1e6": 1_000_000, "1e7": 10**7}.items():
+    case(
+        f"indexing.take {label}",
+        lambda rng, n=size: [
+            rng.standard_normal(n).astype(np.float32),
+            rng.integers(0, n, n).astype(np.int32),
+        ],
+        size=size,
+        mlx=lambda mx, x, k: mx.take(x, k),
+        numpy=lambda np, x, k: np.take(x, k),
+        torch=lambda torch, x, k: torch.index_select(x, 0, k),
+        jax=True,
+    )
+
 test_speed = benchmarks(__name__)

@@ -24,9 +24,9 @@ def with_jax(draw):
     return make
 
 
-def declare(name, mlx, numpy, torch, jax, **options):
+def declare(name, mlx, numpy, torch, jax, label="1e6", **options):
     case(
-        f"random.{name} 1e6",
+        f"random.{name} {label}",
         nothing,
         stateful=True,
         mlx=lambda mx: lambda: mlx(mx),
@@ -37,14 +37,17 @@ def declare(name, mlx, numpy, torch, jax, **options):
     )
 
 
-declare(
-    "normal",
-    lambda mx: mx.random.normal((N,)),
-    lambda rng, np: rng.standard_normal(N, np.float32),
-    lambda torch: torch.randn(N),
-    lambda random, key: random.normal(key, (N,)),
-    quick=True,
-)
+for label, count in {"10": 10, "1e3": 1_000, "1e5": 100_000, "1e6": N, "1e7": 10 * N}.items():
+    declare(
+        "normal",
+        lambda mx, n=count: mx.random.normal((n,)),
+        lambda rng, np, n=count: rng.standard_normal(n, np.float32),
+        lambda torch, n=count: torch.randn(n),
+        lambda random, key, n=count: random.normal(key, (n,)),
+        label=label,
+        size=count,
+        quick=count == N,
+    )
 declare(
     "uniform",
     lambda mx: mx.random.uniform(shape=(N,)),

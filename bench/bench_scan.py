@@ -12,6 +12,16 @@ for where, axis in (("rows", 1), ("columns", 0)):
         torch=lambda torch, x, a=axis: torch.cumsum(x, a),
         jax=True,
     )
+for label, size in {"10": 10, "1e3": 1_000, "1e5": 100_000, "1e7": 10**7}.items():
+    case(
+        f"scan.cumsum {label}",
+        normal(size),
+        size=size,
+        mlx=lambda mx, x: mx.cumsum(x, axis=0),
+        numpy=lambda np, x: np.cumsum(x),
+        torch=lambda torch, x: torch.cumsum(x, 0),
+        jax=True,
+    )
 case(
     "scan.cumprod 1e6",
     lambda rng: [rng.uniform(0.99, 1.01, 1_000_000).astype("float32")],

@@ -2,13 +2,29 @@
 
 from .registry import benchmarks, case, normal
 
+for label, size in {"10": 10, "1e3": 1_000, "1e5": 100_000, "1e6": 1_000_000}.items():
+    case(
+        f"sort.sort {label}",
+        normal(size),
+        quick=label == "1e6",
+        size=size,
+        mlx=lambda mx, x: mx.sort(x),
+        numpy=lambda np, x: np.sort(x),
+        torch=lambda torch, x: torch.sort(x).values,
+        jax=True,
+    )
 case(
-    "sort.sort 1e6",
+    "sort.partition 1e6",
     normal(1_000_000),
-    quick=True,
-    mlx=lambda mx, x: mx.sort(x),
-    numpy=lambda np, x: np.sort(x),
-    torch=lambda torch, x: torch.sort(x).values,
+    mlx=lambda mx, x: mx.partition(x, 500_000),
+    numpy=lambda np, x: np.partition(x, 500_000),
+    jax=lambda np, x: np.partition(x, 500_000),
+)
+case(
+    "sort.argpartition rows 1024x1024",
+    normal((1024, 1024)),
+    mlx=lambda mx, x: mx.argpartition(x, 512, axis=1),
+    numpy=lambda np, x: np.argpartition(x, 512, axis=1),
     jax=True,
 )
 case(

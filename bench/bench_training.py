@@ -1,10 +1,12 @@
 """Whole training steps: forward, backward, optimiser, everything evaluated.
 
-MLX's interface runs eagerly, as examples have it, and with the step compiled; PyTorch eagerly, JAX
-compiled. All train on one batch.
+MLX's interface and PyTorch run eagerly, as examples have it, and compiled: of MLX's the whole step,
+of PyTorch the model with its loss, beside its fused Adam. JAX is always compiled. All train on one
+batch.
 """
 
 import importlib
+from functools import partial
 
 import numpy as np
 
@@ -134,14 +136,19 @@ def mlx_transformer(mx, x, y, step=mlx_step):
 # ---- PyTorch ----
 
 
-def torch_step(torch, model, x, y):
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+def torch_step(torch, model, x, y, compiled):
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=compiled)
     y = y.long().reshape(-1)
+
+    def loss_of(x, y):
+        output = model(x)
+        return torch.nn.functional.cross_entropy(output.reshape(-1, output.shape[-1]), y)
+
+    forward = torch.compile(loss_of) if compiled else loss_of
 
     def step():
         optimizer.zero_grad()
-        output = model(x)
-        loss = torch.nn.functional.cross_entropy(output.reshape(-1, output.shape[-1]), y)
+        loss = forward(x, y)
         loss.backward()
         optimizer.step()
         return loss
@@ -149,15 +156,15 @@ def torch_step(torch, model, x, y):
     return step
 
 
-def torch_mlp(torch, x, y):
+def torch_mlp(torch, x, y, compiled=False):
     nn = torch.nn
     model = nn.Sequential(
         nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10)
     )
-    return torch_step(torch, model, x, y)
+    return torch_step(torch, model, x, y, compiled)
 
 
-def torch_cnn(torch, x, y):
+def torch_cnn(torch, x, y, compiled=False):
     nn = torch.nn
     model = nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1),
@@ -169,10 +176,10 @@ def torch_cnn(torch, x, y):
         nn.Flatten(),
         nn.Linear(7 * 7 * 32, 10),
     ).to(memory_format=torch.channels_last)
-    return torch_step(torch, model, x.permute(0, 3, 1, 2), y)
+    return torch_step(torch, model, x.permute(0, 3, 1, 2), y, compiled)
 
 
-def torch_lstm(torch, x, y):
+def torch_lstm(torch, x, y, compiled=False):
     nn = torch.nn
 
     class Model(nn.Module):
@@ -184,10 +191,10 @@ def torch_lstm(torch, x, y):
         def forward(self, x):
             return self.head(self.lstm(x)[0][:, -1])
 
-    return torch_step(torch, Model(), x, y)
+    return torch_step(torch, Model(), x, y, compiled)
 
 
-def torch_transformer(torch, x, y):
+def torch_transformer(torch, x, y, compiled=False):
     nn = torch.nn
     layer = nn.TransformerEncoderLayer(128, 4, 512, dropout=0.0, batch_first=True, norm_first=True)
 
@@ -202,7 +209,7 @@ def torch_transformer(torch, x, y):
         def forward(self, x):
             return self.head(self.encoder(self.embedding(x), self.mask, is_causal=True))
 
-    return torch_step(torch, Model(), x.long(), y)
+    return torch_step(torch, Model(), x.long(), y, compiled)
 
 
 # ---- JAX ----
@@ -333,11 +340,6 @@ def jax_transformer(np, x, y):
     return jax_step(np, jax_weights(np, shapes), forward, x, y)
 
 
-def compiled(build):
-    """The same model with its whole step compiled."""
-    return lambda mx, x, y: build(mx, x, y, step=mlx_compiled_step)
-
-
 MODELS = (
     ("mlp 784-256-256-10, batch 256", digits, mlx_mlp, torch_mlp, jax_mlp),
     ("cnn 28x28, batch 64", images, mlx_cnn, torch_cnn, jax_cnn),
@@ -345,15 +347,25 @@ MODELS = (
     ("transformer 2x128, batch 8x64", tokens, mlx_transformer, torch_transformer, jax_transformer),
 )
 for _name, _data, _mlx, _torch, _jax in MODELS:
-    for _how, _build in (("", _mlx), (", compiled", compiled(_mlx))):
-        case(
-            f"training.{_name}{_how}",
-            _data,
-            stateful=True,
-            quick=_mlx is mlx_mlp,
-            mlx=_build,
-            torch=_torch,
-            jax=_jax,
-        )
+    case(
+        f"training.{_name}",
+        _data,
+        stateful=True,
+        memory=True,
+        quick=_mlx is mlx_mlp,
+        mlx=_mlx,
+        torch=_torch,
+        jax=_jax,
+    )
+    case(
+        f"training.{_name}, compiled",
+        _data,
+        stateful=True,
+        memory=True,
+        quick=_mlx is mlx_mlp,
+        mlx=partial(_mlx, step=mlx_compiled_step),
+        torch=partial(_torch, compiled=True),
+        jax=_jax,
+    )
 
 test_speed = benchmarks(__name__)

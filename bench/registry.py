@@ -10,11 +10,12 @@ stops.
 import importlib
 import importlib.util
 import pkgutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 FRAMEWORKS = ("mlxc", "numpy", "mlx", "torch", "jax")
+HALVES = ("float16", "bfloat16")
 CASES = {}
 
 
@@ -30,27 +31,38 @@ class Case:
     stateful: bool = False
     jit: bool = True
     quick: bool = False
-    done: bool = field(default=False, repr=False)
+    size: int | None = None
+    dtype: str | None = None
+    compiled: bool = False
+    memory: bool = False
 
     def start(self, framework):
         """A function without arguments that does the work once, results complete."""
         library, to, finish = load(framework)
         inputs = [to(x) for x in self.inputs(np.random.default_rng(0))]
+        if self.dtype:
+            inputs = [converted(library, x, self.dtype) for x in inputs]
         function = self.functions[framework]
         if self.stateful:
             step = function(library, *inputs)
             return lambda: finish(step())
-        if framework == "jax" and self.jit:
-            import jax
 
-            compiled = jax.jit(lambda *xs: function(library, *xs))
-            return lambda: finish(compiled(*inputs))
-        return lambda: finish(function(library, *inputs))
+        def call(*xs):
+            return function(library, *xs)
+
+        if self.compiled or (framework == "jax" and self.jit):
+            call = compiler(library)(call)
+        return lambda: finish(call(*inputs))
 
 
-def case(name, inputs, *, mlx, numpy=None, torch=None, jax=None, **options):
-    """Declare a case. ``mlx`` serves mlxc and MLX; ``jax=True`` takes the function of NumPy."""
-    family = name.split(".")[0]
+def case(name, inputs, *, mlx, numpy=None, torch=None, jax=None, also=(), **options):
+    """Declare a case. ``mlx`` serves mlxc and MLX; ``jax=True`` takes the function of NumPy.
+
+    Each word of ``also`` declares a variant without NumPy: a half dtype, which floating inputs are
+    converted to, or "compiled", where each framework compiles the function. ``size`` is how many
+    elements a case has that stands in the picture of time against size; ``memory`` puts it into
+    the table of peak memory.
+    """
     functions = {
         "mlxc": mlx,
         "mlx": mlx,
@@ -61,7 +73,28 @@ def case(name, inputs, *, mlx, numpy=None, torch=None, jax=None, **options):
     functions = {key: function for key, function in functions.items() if function is not None}
     if name in CASES:
         raise ValueError(f"two cases are named {name!r}")
-    CASES[name] = Case(name, family, inputs, functions, **options)
+    CASES[name] = main = Case(name, name.split(".")[0], inputs, functions, **options)
+    others = {key: function for key, function in functions.items() if key != "numpy"}
+    for word in also:
+        how = {"compiled": True} if word == "compiled" else {"dtype": word}
+        variant = replace(main, name=f"{name}, {word}", functions=others, quick=False, **how)
+        CASES[variant.name] = variant
+
+
+def converted(library, x, dtype):
+    """A floating array in another dtype; others as they are."""
+    if library.__name__ == "torch":
+        return x.to(getattr(library, dtype)) if x.is_floating_point() else x
+    return x.astype(getattr(library, dtype)) if "float" in str(x.dtype) else x
+
+
+def compiler(library):
+    """What compiles functions of a library."""
+    if library.__name__ == "jax.numpy":
+        import jax
+
+        return jax.jit
+    return library.compile
 
 
 def load(framework):
