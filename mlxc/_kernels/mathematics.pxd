@@ -4,12 +4,12 @@ no table.
 Rules. Every function is named `function_type`. Constants are cast, so that nothing widens by
 accident. Selections are conditional expressions on values already computed. Clamps are written
 `limit if x > limit else x`, which keeps NaN. The float32 functions used most (exp, expm1, log,
-tanh, sigmoid, erf, and the polynomials of sin and cos) work in float32; the others work in float64
-lanes, whose range also disposes of overflow and denormals, and round once at the end. Polynomials
-are minimax fits (Remez exchange) made for this file; the interval stands beside each. Functions
-whose reduction holds for part of the range say which, and the loop around them switches to the
-`_any` function beyond it. float64 functions are the C library's: they are rarely used, and a vector
-version at full accuracy would not pay.
+tanh, sigmoid, erf, power, and the polynomials of sin and cos) work in float32; the others work in
+float64 lanes, whose range also disposes of overflow and denormals, and round once at the end.
+Polynomials are minimax fits (Remez exchange) made for this file; the interval stands beside each.
+Functions whose reduction holds for part of the range say which, and the loop around them switches
+to the `_any` function beyond it. float64 functions are the C library's: they are rarely used, and a
+vector version at full accuracy would not pay.
 """
 
 from mlxc._kernels.types cimport f32, f64, i32, i64, u32, u64
@@ -58,6 +58,17 @@ cdef extern from "<math.h>" nogil:
     f64 erf_f64 "erf"(f64)
     f64 erfc_f64 "erfc"(f64)
     f64 power_f64 "pow"(f64, f64)
+
+cdef extern from *:
+    """
+    /* a * b + c rounded once; without the instruction nearly so. */
+    #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+    #define mlxc_fma(a, b, c) __builtin_fmaf(a, b, c)
+    #else
+    #define mlxc_fma(a, b, c) ((float)((double)(a) * (double)(b) + (double)(c)))
+    #endif
+    """
+    f32 fma_f32 "mlxc_fma"(f32, f32, f32) noexcept nogil
 
 # ---- bits ----
 
@@ -514,31 +525,88 @@ cdef inline f32 erfinv_f32(f32 x) noexcept nogil:
 cdef inline f32 rsqrt_f32(f32 x) noexcept nogil:
     return <f32>1.0 / sqrt_f32(x)
 
+cdef inline f32 log2_pair(f32 x, f32 less, f32* low) noexcept nogil:
+    """log2(x) - less as a high part and, in `low`, the rest, for positive, normal, finite x;
+    together within 2**-32 of its size.
+    """
+    cdef i32 bits = bits_of_f32(x), k = (bits - 0x3F5105EC) >> 23
+    cdef f32 m = f32_of_bits(bits - (k << 23)), e = <f32>k - less  # m in [sqrt(2/3), sqrt(8/3))
+    # Above sqrt(3/2) it is 4/3 times a number near 1; log2(4/3) in two parts.
+    cdef bint far = m > <f32>1.22474487
+    cdef f32 c = <f32>0.75 if far else <f32>1.0
+    cdef f32 start = e + <f32>0.4150390625 if far else e
+    cdef f32 f, r, s, z, rest, p, high, tail
+    f = fma_f32(m, c, <f32>-1.0)
+    # log2(1 + f) = 2 / log(2) (s + s**3 / 3 + ...) for s = f / (2 + f), |s| < 0.1011.
+    r = <f32>1.0 / (f + <f32>2.0)
+    s = f * r
+    rest = fma_f32(-s, f, fma_f32(<f32>-2.0, s, f)) * r
+    z = s * s
+    p = <f32>0.418593156
+    p = p * z + <f32>0.57703982
+    p = p * z + <f32>0.961796759
+    p = p * z + <f32>3.85195555e-8
+    high = fma_f32(<f32>2.88539004, s, start)
+    tail = fma_f32(<f32>2.88539004, s, start - high)
+    tail = (tail + s * p) + rest * (z * <f32>2.88539004 + <f32>2.88539004)
+    low[0] = tail - <f32>1.56322116e-6 if far else tail
+    return high
+
+cdef inline f32 exp2_reduced_f32(f32 r) noexcept nogil:
+    """2**r for |r| <= 0.502."""
+    cdef f32 q = <f32>0.000153529475
+    q = q * r + <f32>0.00133993913
+    q = q * r + <f32>0.00961844235
+    q = q * r + <f32>0.0555033123
+    q = q * r + <f32>0.240226478
+    q = q * r + <f32>0.693147203
+    return q * r + <f32>1.0
+
+cdef inline bint is_plain_power_f32(f32 x, f32 y) noexcept nogil:
+    """Whether x is positive, normal and finite and x**y neither overflows nor is denormal. As an
+    integer, a float32 less 1 is 2**23 times its logarithm but for 0.09.
+    """
+    cdef i32 bits = bits_of_f32(x)
+    cdef f32 size = abs_f32(<f32>(bits - 0x3F800000) * y)
+    return (<u32>(bits - 0x00800000) < 0x7F000000) & (size < <f32>1e9)
+
 cdef inline f32 power_f32(f32 x, f32 y) noexcept nogil:
-    """2**(y * log2|x|) in float64; then C's rules for zeros, infinities and negative x."""
-    cdef f64 d = <f64>x, a, b = <f64>y, t, n, r, p, whole, odd
-    a = abs_f64(d)
-    t = (exponent_wide(a) + log_fraction(a) * 1.4426950408889634) * b
-    t = 1000.0 if t > 1000.0 else t
-    t = -1000.0 if t < -1000.0 else t
-    p = t + round_shift_f64()
-    n = p - round_shift_f64()
-    r = (t - n) * 0.6931471805599453
-    t = exp_polynomial(r) * (r * r) + r + 1.0
-    r = f64_of_bits(bits_of_f64(t) + (bits_of_f64(p) << 52))
-    r = (0.0 if b > 0.0 else <f64>INFINITY) if a == 0.0 else r
-    r = (<f64>INFINITY if b > 0.0 else 0.0) if a == <f64>INFINITY else r
-    # |y| = inf: the logarithm of 1 is 0, and 0 * inf is NaN where C's answer is 1.
-    r = 1.0 if (a == 1.0) & (b == b) else r
-    # Integers above 2**53 are even; rounding by the shift would be wrong there, but float32 has
-    # none that are odd.
-    whole = rint_f64(b) - b
-    odd = rint_f64(b * 0.5) - b * 0.5
-    r = copysign_f64(r, d) if (whole == 0.0) & (odd != 0.0) else r
-    # whole is NaN, unequal to itself, where |y| = inf.
-    r = <f64>NAN if (d < 0.0) & (a < <f64>INFINITY) & (abs_f64(whole) > 0.0) else r
-    r = d + b if (d != d) | (b != b) else r
-    return <f32>(1.0 if (b == 0.0) | (d == 1.0) else r)
+    """2**(y * log2(x)) for plain powers."""
+    cdef f32 low, high, t, shift, r
+    high = log2_pair(x, <f32>0.0, &low)
+    shift = round_shift_f32()
+    t = (y * high + y * low) + shift
+    r = fma_f32(y, low, fma_f32(y, high, shift - t))
+    return f32_of_bits(bits_of_f32(exp2_reduced_f32(r)) + (bits_of_f32(t) << 23))
+
+cdef inline f32 power_any_f32(f32 x, f32 y) noexcept nogil:
+    """The same bits, and C's rules for zeros, infinities and negative x."""
+    cdef f32 a = abs_f32(x), b, low, high, t, u, r, whole, half, shift
+    cdef i32 bits
+    cdef bint tiny = a < <f32>1.17549435e-38
+    high = log2_pair(
+        a * <f32>8388608.0 if tiny else a, <f32>23.0 if tiny else <f32>0.0, &low
+    )
+    high = <f32>(-INFINITY) if a == <f32>0.0 else high
+    high = high if a < <f32>INFINITY else a
+    # Beyond 2**32 all powers but those of 1 have over- or underflown.
+    b = <f32>4294967296.0 if y > <f32>4294967296.0 else y
+    b = <f32>-4294967296.0 if b < <f32>-4294967296.0 else b
+    u = b * high + b * low
+    shift = round_shift_f32() + <f32>254.0  # as in exp_f32
+    t = u + shift
+    r = fma_f32(b, low, fma_f32(b, high, shift - t))
+    bits = bits_of_f32(t)
+    r = exp2_reduced_f32(r) * f32_of_bits((bits >> 1) << 23)
+    r = r * f32_of_bits((bits - (bits >> 1)) << 23)
+    r = <f32>0.0 if u < <f32>-151.0 else r
+    r = <f32>INFINITY if u > <f32>128.5 else r
+    # Floats above 2**24 are even integers; the differences are NaN where y is infinite.
+    whole = rint_f32(y) - y
+    half = rint_f32(y * <f32>0.5) - y * <f32>0.5
+    r = copysign_f32(r, x) if (whole == <f32>0.0) & (half != <f32>0.0) else r
+    r = <f32>NAN if (x < <f32>0.0) & (a < <f32>INFINITY) & (abs_f32(whole) > <f32>0.0) else r
+    return <f32>1.0 if (y == <f32>0.0) | (x == <f32>1.0) else r
 
 cdef inline f32 remainder_f32(f32 x, f32 y) noexcept nogil:
     """x - floor(x / y) * y, exact in float64, for |x| < 2**29 |y| and finite y."""

@@ -143,6 +143,7 @@ LIMITS = {
     ("cos", "f32"): "abs(x) < 1.6e6",
     ("tan", "f32"): "abs(x) < 1.6e6",
     ("remainder", "f32"): "(abs(x) < abs(y) * 5e8) & (abs(y) < inf)",
+    ("power", "f32"): "is_plain_power(x, y)",
 }
 # Values of a scalar second operand for which a loop of its own pays. The square root is not the
 # power 1/2 of -0 and -inf.
@@ -294,8 +295,10 @@ def _row_kernels(module, row, compute):
         cases = SCALAR_CASES.get((row.name, compute), {}) if letters == "vs" else {}
         cases = [(f"y == {number}", printer.expression(e)) for number, e in cases.items()]
         name = f"{row.name}_{compute}_{letters}"
-        text = _loop(name, operands, letters, result, value, _names(formula), guard, cases)
-        if (row.name, compute) in SPREAD and "s" in letters:
+        spread = (row.name, compute) in SPREAD and "s" in letters
+        test = None if spread else guard  # the loop over vectors makes it
+        text = _loop(name, operands, letters, result, value, _names(formula), test, cases)
+        if spread:
             at = letters.index("s")
             text = text[: text.rindex("    for i in range(n)")] + _SPREAD.format(
                 kind=kind,
