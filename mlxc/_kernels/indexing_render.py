@@ -1,5 +1,5 @@
 """Renders the loops that move and combine elements by index or stride: `offsets_*`, `take_*`,
-`along_*`, `fold_*`, `index_*`, and `turn_*`, which transposes.
+`along_*`, `take_rows`, `fold_*`, `index_*`, and `turn_*`, which transposes.
 
 Offsets and strides are in bytes. Moves know only the width of an element (1, 2, 4, 8); combining
 knows the dtype, and computes 16-bit floats in float32. Duplicate destinations combine in order.
@@ -22,6 +22,7 @@ cdef extern from *:
     static inline int64_t apart(int64_t v) { __asm__("" : "+r"(v)); return v; }
     """
     int64_t apart(int64_t v) noexcept nogil
+    void prefetch "__builtin_prefetch"(const void*) noexcept nogil
 
 
 cdef inline c64 add_complex(c64 a, c64 b) noexcept nogil:
@@ -167,6 +168,48 @@ def _along(t, c, w, wrap):
     )
 
 
+# Rows of bytes: short ones in moves of a size that is known here, the last of which overlaps the
+# others; all but the shortest while those that come next are on their way from memory.
+ROWS = """
+cdef enum:
+    AHEAD = 2048  # bytes of rows that are asked for before they are read
+    SHORT = 1024  # bytes of rows that are not worth a call
+
+
+cdef void take_rows(
+    const char* src, const int64_t* offsets, char* dst, Py_ssize_t row, Py_ssize_t n
+) noexcept nogil:
+    cdef Py_ssize_t k, b, ahead = 1 + AHEAD // row
+    cdef const char* line
+    for k in range(n):
+        line = src + offsets[k]
+        if row >= {line} and k + ahead < n:
+            for b in range(0, min(row, <Py_ssize_t>AHEAD), {line}):
+                prefetch(src + offsets[k + ahead] + b)
+        {moves}
+        elif {line} <= row <= SHORT:
+            for b in range(0, row - {line}, {line}):
+                memcpy(dst + b, line + b, {line})
+            memcpy(dst + row - {line}, line + row - {line}, {line})
+        else:
+            memcpy(dst, line, row)
+        dst += row
+
+"""
+
+
+def _rows():
+    """take_rows with a case for every power of two that two moves can cover."""
+    moves = []
+    for w in (32, 16, 8, 4):
+        moves.append(
+            f"{'el' if moves else ''}if {w} <= row < {2 * w}:\n"
+            f"            memcpy(dst, line, {w})\n"
+            f"            memcpy(dst + row - {w}, line + row - {w}, {w})"
+        )
+    return ROWS.format(line=LINE, moves="\n        ".join(moves))
+
+
 # Whole cache lines are read, turned in a small square, and written as whole lines: neither side
 # comes back to a line that may be gone by then.
 TURN = """
@@ -294,6 +337,8 @@ def render(isa):
         parts.append(OFFSETS.format(t=t, c=c, wrap=wrap))
         parts += [_along(t, c, w, wrap) for w in WIDTHS]
         names += [f"offsets_{t}", *(f"along_{t}_{w}" for w in WIDTHS)]
+    parts.append(_rows())
+    names.append("take_rows")
     for w in WIDTHS:
         parts.append(TURN.format(w=w, side=LINE // w) + MOVES.format(w=w))
         names += [f"turn_{w}", f"take_{w}", f"fold_set_{w}", f"index_set_{w}"]

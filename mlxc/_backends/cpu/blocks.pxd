@@ -17,6 +17,10 @@ ctypedef void (*index_fn)(
 ctypedef void (*take_fn)(
     const char* src, const int64_t* offsets, char* dst, Py_ssize_t n
 ) noexcept nogil
+# rows of bytes from src + offsets[k], one after the other in dst
+ctypedef void (*rows_fn)(
+    const char* src, const int64_t* offsets, char* dst, Py_ssize_t row, Py_ssize_t n
+) noexcept nogil
 # offsets[j] += step * index[j]; the position of the first index outside of [-size, size), or -1
 ctypedef Py_ssize_t (*offsets_fn)(
     const char* index, Py_ssize_t index_stride, Py_ssize_t n, Py_ssize_t size, Py_ssize_t step,

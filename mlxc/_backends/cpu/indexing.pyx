@@ -6,12 +6,14 @@ combined in the order of the indices.
 """
 
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from mlxc._backends.cpu.blocks cimport (
     GRAIN, MAX_AXES, Block, add_axis, along_fn, along_of, copy_view, fold_fn, fold_of, index_fn,
-    index_of, move_block, move_parallel, offsets_fn, offsets_of, start_block, take_fn, take_of,
+    index_of, move_block, move_parallel, offsets_fn, offsets_of, rows_fn, start_block, take_fn,
+    take_of,
 )
+from mlxc._backends.cpu.kernels cimport kernel
 from mlxc._graph.kernel cimport View, register_launcher
 from mlxc._memory.buffer cimport scratch_alloc, scratch_free
 from mlxc._threads.pool cimport interrupted, par, raise_if_interrupted
@@ -26,27 +28,7 @@ cdef enum:
     STRIPE = 1 << 19     # bytes of an array whose rows are visited in any order: half a cache
     LINE_BYTES = 64      # of a cache line
 
-cdef struct Selection:
-    # Elements of one side, x (gather) or the output (scatter), named by leading axes, an index and
-    # trailing axes.
-    int nlead
-    Py_ssize_t[MAX_AXES] lead_shape
-    Py_ssize_t[MAX_AXES] lead_strides        # bytes, of the indexed side
-    Py_ssize_t[MAX_AXES] value_strides       # bytes, of the values' leading axes
-    Py_ssize_t leads                         # product of lead_shape
-    Py_ssize_t n                             # indices
-    int64_t* offsets                         # n, in bytes into the indexed side
-    Block tail                               # one index's trailing axes
-    char* indexed
-    char* values
-    Py_ssize_t itemsize
-    take_fn take
-    # scatter: where an index's values start, in bytes
-    int64_t* value_offsets
-    index_fn combine
-    Py_ssize_t value_stride                  # bytes, where indices step evenly through values
-    bint even
-    Py_ssize_t pieces                        # of the first trailing axis, where it is cut
+cdef rows_fn TAKE_ROWS = <rows_fn>kernel("take_rows")
 
 cdef struct Along:
     # Axes of size 1 are left out, so that the innermost one is long.
@@ -68,6 +50,28 @@ cdef struct Along:
     char* values
     const char* bad                          # an index that is out of range, or NULL
 
+cdef struct Selection:
+    # Elements of one side, x (gather) or the output (scatter), named by leading axes, an index and
+    # trailing axes.
+    int nlead
+    Py_ssize_t[MAX_AXES] lead_shape
+    Py_ssize_t[MAX_AXES] lead_strides        # bytes, of the indexed side
+    Py_ssize_t[MAX_AXES] value_strides       # bytes, of the values' leading axes
+    Py_ssize_t leads                         # product of lead_shape
+    Py_ssize_t n                             # indices
+    int64_t* offsets                         # n, in bytes into the indexed side; or NULL:
+    Along line                               # they follow from one index array as it is read
+    Block tail                               # one index's trailing axes
+    char* indexed
+    char* values
+    Py_ssize_t itemsize
+    take_fn take
+    # scatter: where an index's values start, in bytes
+    int64_t* value_offsets
+    index_fn combine
+    Py_ssize_t value_stride                  # bytes, where indices step evenly through values
+    bint even
+    Py_ssize_t pieces                        # of the first trailing axis, where it is cut
 
 cdef Py_ssize_t add_offsets(
     View* index, offsets_fn convert, Py_ssize_t size, Py_ssize_t step, int64_t* offsets, bint first
@@ -371,6 +375,21 @@ cdef inline Py_ssize_t gather_units(Selection* job) noexcept nogil:
     return max(<Py_ssize_t>1, GRAIN // (job.tail.size * job.itemsize))
 
 
+cdef void gather_run(
+    Selection* job, const char* src, const int64_t* offsets, char* out, Py_ssize_t n
+) noexcept nogil:
+    """What some indices name, one after the other."""
+    cdef Py_ssize_t row = job.tail.size * job.itemsize
+    cdef Py_ssize_t k
+    if job.tail.ndim == 0:
+        job.take(src, offsets, out, n)
+    elif job.tail.ndim == 1 and job.tail.src_strides[0] == job.itemsize:
+        TAKE_ROWS(src, offsets, out, row, n)
+    else:
+        for k in range(n):
+            move_block(&job.tail, out + k * row, src + offsets[k])
+
+
 cdef void gather_job(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
     """A run of pairs, which lie one after the other in the output."""
     cdef Selection* job = <Selection*>arg
@@ -378,27 +397,29 @@ cdef void gather_job(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef Py_ssize_t unit = chunk * together
     cdef Py_ssize_t end = min(unit + together, job.leads * job.n)
     cdef Py_ssize_t row = job.tail.size * job.itemsize
-    cdef Py_ssize_t first, last, base, ignored, k
-    cdef const char* src
+    cdef Py_ssize_t first, count, base, ignored, bad
+    cdef int64_t[LINE] offsets
+    cdef const char* index
     cdef char* out
-    cdef bint dense = job.tail.ndim == 0 or (
-        job.tail.ndim == 1 and job.tail.src_strides[0] == job.itemsize
-    )
     while unit < end:
         first = unit % job.n
-        last = min(job.n, first + end - unit)
+        count = min(job.n - first, end - unit)
         lead_offsets(job, unit // job.n, &base, &ignored)
-        src = job.indexed + base
         out = job.values + unit * row
-        if job.tail.ndim == 0:
-            job.take(src, job.offsets + first, out, last - first)
-        elif dense:
-            for k in range(first, last):
-                memcpy(out + (k - first) * row, src + job.offsets[k], row)
+        if job.offsets != NULL:
+            gather_run(job, job.indexed + base, job.offsets + first, out, count)
         else:
-            for k in range(first, last):
-                move_block(&job.tail, out + (k - first) * row, src + job.offsets[k])
-        unit += last - first
+            count = min(<Py_ssize_t>LINE, count)
+            memset(offsets, 0, count * sizeof(int64_t))
+            index = job.line.index + first * job.line.index_strides[0]
+            bad = job.line.offsets(
+                index, job.line.index_strides[0], count, job.line.size, job.line.step, offsets
+            )
+            if bad >= 0:
+                job.line.bad = index + bad * job.line.index_strides[0]
+                return
+            gather_run(job, job.indexed + base, offsets, out, count)
+        unit += count
 
 
 cdef int gather_elements(
@@ -417,17 +438,28 @@ cdef int gather_elements(
     return run_along(&job, "take", index)
 
 
+cdef void run_gather(Selection* job) noexcept nogil:
+    cdef Py_ssize_t together = gather_units(job)
+    par(gather_job, job, (job.leads * job.n + together - 1) // together)
+
+
 cdef int launch_gather(View* ins, int nin, View* outs, int nout, object params) except -1:
     cdef Selection job
     cdef Py_ssize_t nbytes = max(<Py_ssize_t>1, ins[1].size) * sizeof(int64_t)
-    cdef Py_ssize_t together
     cdef fold_fn fold = fold_of("none", outs)
     cdef tuple axes = params[0]
     cdef int lead = params[1]
     split_axes(&job, ins, outs, ins + 1, axes, lead, fold, True)
-    if nin == 2 and job.tail.size == 1:
+    if nin == 2 and job.tail.size == 1 and outs[0].size:
         return gather_elements(&job, ins, ins + 1, outs, axes[0])
     job.take = take_of(outs)
+    if nin == 2 and outs[0].size and one_line(&job.line, ins, ins + 1, axes[0]):
+        job.offsets = NULL
+        with nogil:
+            run_gather(&job)
+        if job.line.bad != NULL:
+            refuse("take", ins + 1, job.line.bad, axes[0], job.line.size)
+        return 0
     job.offsets = <int64_t*>scratch_alloc(nbytes)
     if job.offsets == NULL:
         raise MemoryError(f"[take] no memory for the offsets of {job.n} indices")
@@ -435,11 +467,21 @@ cdef int launch_gather(View* ins, int nin, View* outs, int nout, object params) 
         fill_offsets(&job, "take", ins, ins + 1, nin - 1, axes)
         with nogil:
             if outs[0].size > 0:
-                together = gather_units(&job)
-                par(gather_job, &job, (job.leads * job.n + together - 1) // together)
+                run_gather(&job)
     finally:
         scratch_free(<char*>job.offsets, nbytes)
     return 0
+
+
+cdef bint one_line(Along* line, View* x, View* index, int axis) except -1:
+    """Whether one stride leads from index to index in row-major order; then also ``line``."""
+    cdef int d
+    start_along(line, x, index, axis, NULL)
+    for d in range(index.ndim):
+        add_along(line, index.shape[d], index.strides[d], 0, 0, False)
+    end_along(line, x.itemsize)
+    line.offsets = offsets_of(index)
+    return line.ndim == 1
 
 
 # ---- scatter ----
