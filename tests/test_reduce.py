@@ -107,15 +107,64 @@ def test_a_nan_anywhere_wins_max_and_min(name, n):
 
 
 @pytest.mark.parametrize("n", [1, 3, 4, 7, 15, 16, 17, 31, 33, 127, 129, 255, 257, 300])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_extrema_of_rows_are_found_at_every_place(dtype, n):
-    x = np.zeros((2 * n, n), dtype)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_extrema_are_found_at_every_place(dtype, n):
+    x = np.zeros((2 * n, n), np.float32)
     x[np.arange(n), np.arange(n)] = 2.0
     x[n + np.arange(n), np.arange(n)] = np.nan
     expected = [2.0] * n + [np.nan] * n
-    given = mx.array(x, dtype=getattr(mx, dtype))
-    np.testing.assert_array_equal(mx.max(given, axis=1), expected)
-    np.testing.assert_array_equal(mx.min(-given, axis=1), np.negative(expected))
+    for axis in (1, 0):
+        given = mx.array(x if axis else x.T, dtype=getattr(mx, dtype))
+        largest, least = mx.max(given, axis=axis), mx.min(-given, axis=axis)
+        np.testing.assert_array_equal(largest.astype(mx.float32), expected)
+        np.testing.assert_array_equal(least.astype(mx.float32), np.negative(expected))
+
+
+@pytest.mark.parametrize("n", [1, 3, 15, 16, 17, 63, 64, 65, 127, 129, 300, 1100])
+@pytest.mark.parametrize("dtype", [name for name in NUMBERS if "int" in name])
+def test_extrema_of_integers_are_found_at_every_place(dtype, n):
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    cases = (("max", low, low + 1), ("max", low, high), ("min", high, high - 1), ("min", high, low))
+    for name, others, best in cases:
+        x = np.full((n, n), others, dtype)
+        x[np.arange(n), np.arange(n)] = best
+        for axis in (0, 1):
+            found = np.array(getattr(mx, name)(mx.array(x), axis=axis))
+            np.testing.assert_array_equal(found, np.full(n, best, dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("shape", [(5, 700), (300, 40), (2, 7001), (41, 3), (1, 1)])
+def test_half_floats_are_added_up_without_loss(dtype, shape):
+    """Small whole numbers: sums are exact in float32, and what is left is one rounding."""
+    x = np.random.default_rng(8).integers(-4, 5, shape).astype(np.float32)
+    for axis in (0, 1, None):
+        found = mx.sum(mx.array(x, dtype=getattr(mx, dtype)), axis=axis)
+        expected = mx.array(x.sum(axis), dtype=getattr(mx, dtype))
+        assert mx.array_equal(found, expected).item()
+        assert found.dtype == getattr(mx, dtype)
+
+
+def test_what_is_only_folded_is_read_as_it_is_stored(monkeypatch):
+    from mlxc._backends.cpu import lowering
+
+    made = []
+
+    def lower(self, *arguments, **named):
+        made.append(original(self, *arguments, **named).describe())
+        return self
+
+    original = lowering.Lowering.lower
+    monkeypatch.setattr(lowering.Lowering, "lower", lower)
+    half = mx.array(np.ones((37, 1009), np.float16))
+    small = mx.array(np.ones((41, 1013), np.int8))
+    made.clear()
+    for axis in (0, 1, None):
+        mx.eval(mx.mean(half, axis=axis), mx.max(small, axis=axis))
+    assert made and not any("load_" in text for text in made)
+    made.clear()
+    mx.eval(mx.var(half, axis=1))  # what is subtracted from, too, is widened once
+    assert any("load_f16" in text and "sum_f32_rows" in text for text in made)
 
 
 @pytest.mark.parametrize("shape", [(9, 3000), (1, 5), (7, 1), (1003, 70), (3000, 9), (30000, 3)])

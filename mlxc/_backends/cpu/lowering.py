@@ -19,6 +19,7 @@ from .kernels import TABLE
 SINGLE, COLUMN, FULL = range(3)
 LOOP, EXPAND, REPEAT, FOLD, COPY = range(5)
 FIRST_LEVEL = 24576  # bytes of the first-level cache that the registers of a tile may fill
+PLAIN = 1 << 15  # elements of a tile of which nothing but folds is computed
 ROWS = load_rows()
 NARROW = ("u8", "u16", "i8", "i16")
 HALF = ("f16", "bf16")
@@ -82,6 +83,7 @@ class Lowering:
         self.reg_of = {}  # value -> register
         self.types = {}  # value -> compute type
         self.expanded = {}  # (register, shape) -> register
+        self.stored = {}  # value -> (register, dtype's word) of what is loaded as it is
 
     # ---- registers and streams
 
@@ -179,6 +181,7 @@ class Lowering:
         if fact.short != fact.compute and fact.name != "bool_":
             wide = self.register(shape, COMPUTE_SIZE[fact.compute])
             self.emit(LOOP, f"load_{fact.short}_v", (reg, wide), shape)
+            self.stored[k] = reg, fact.short
             reg = wide
         self.reg_of[k] = reg
 
@@ -272,14 +275,34 @@ class Lowering:
             reg = narrow
         self.reg_of[k] = reg
         self.types[k] = target.compute
+        if reg == self.reg_of[operand] and operand in self.stored:
+            self.stored[k] = self.stored[operand]
+
+    def fold_source(self, k):
+        """What a reduction reads, and the word of its kernel: values as they are stored, if it has
+        a loop for them and nobody else needs them widened."""
+        _, row_code, dtype, operand = self.program.values[k]
+        reg, short = self.stored.get(operand, (None, None))
+        if f"{ROWS[row_code].name}_{short}_cols" in TABLE and self.only_folded(operand):
+            if self.shapes[reg] == FULL:
+                return reg, short
+        return self.grow(self.reg_of[operand], FULL), DTYPES[dtype].compute
+
+    def only_folded(self, k):
+        """Whether a loaded value, or casts that leave it as it is, is read by reductions alone."""
+        for at, value in enumerate(self.values):
+            if k in macros.operands_of(value) and value[0] != "reduce":
+                if at not in self.stored or not self.only_folded(at):
+                    return False
+        return True
 
     def lower_fold(self, k):
         """A reduction along the row: FULL to COLUMN."""
-        _, row_code, dtype, operand = self.program.values[k]
+        _, row_code, dtype, _ = self.program.values[k]
+        reg, word = self.fold_source(k)
         compute = DTYPES[dtype].compute
-        reg = self.grow(self.reg_of[operand], FULL)
         out = self.register(COLUMN, COMPUTE_SIZE[compute])
-        self.emit(FOLD, f"{ROWS[row_code].name}_{compute}_rows", (reg, out), COLUMN)
+        self.emit(FOLD, f"{ROWS[row_code].name}_{word}_rows", (reg, out), COLUMN)
         self.reg_of[k] = out
         self.types[k] = compute
         if DTYPES[dtype].short in NARROW:
@@ -388,12 +411,36 @@ class Lowering:
                 self.lower_fold(k)
         self.result = -1
         if result is not None:
-            self.result = self.grow(self.reg_of[self.program.values[result][3]], FULL)
+            self.result, self.folded = self.fold_source(result)
         else:
             for p, output in enumerate(self.program.outputs):
                 self.lower_output(len(self.loads) + p, output)
             self.write_directly()
+        self.drop_unread()
+        if tile is None:
+            self.enlarge_tile()
         return self
+
+    def drop_unread(self):
+        """Leave out what nobody reads: values that were widened, but are folded as stored."""
+        read, code = {self.result}, []
+        for instruction in reversed(self.code):
+            *operands, target = instruction[2]
+            if self.fixed[target] or target in read:
+                read.update(operands)
+                code.append(instruction)
+        self.code = code[::-1]
+
+    def enlarge_tile(self):
+        """Tiles need not fit the first-level cache if folds read all of them from memory."""
+        full = [stream for stream in self.streams if stream[3] == FULL]
+        if any(c[3] == FULL for c in self.code) or any(not s[5] or s[7] for s in full):
+            return
+        if self.tile_rows > 1:
+            room = max(self.tile_rows, PLAIN // self.columns)
+            self.tile_rows = min(self.rows, room)
+        elif self.tile_columns < self.columns:
+            self.tile_columns = min(self.columns, max(self.tile_columns, PLAIN))
 
     def write_directly(self):
         """Let the instruction that computes an output write it in place of a copy at the end."""

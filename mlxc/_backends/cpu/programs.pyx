@@ -234,7 +234,7 @@ cdef class ReduceProgram(Executable):
         narrow = fact.short != fact.compute and fact.name != "bool_"
         self.r.narrow = <loop_fn>(kernel(f"store_{fact.short}_v") if narrow else NULL)
         self.set_identity(row, wide)
-        self.lay_out(program, k, row.name, compute)
+        self.lay_out(program, k, row.name)
         self.work = program.work
 
     def set_identity(self, row, wide):
@@ -250,7 +250,7 @@ cdef class ReduceProgram(Executable):
         text = raw.tobytes()
         memcpy(self.r.identity, <char*>text, len(text))
 
-    def lay_out(self, Program program, k, name, compute):
+    def lay_out(self, Program program, k, name):
         """Order the dimensions and choose between folding rows and adding columns."""
         cdef TileCode* tiles
         axes = list(range(len(program.space)))
@@ -282,10 +282,10 @@ cdef class ReduceProgram(Executable):
             else:
                 self.r.kept *= program.space[a]
         if self.r.by_rows:
-            self.r.fold = <rows_fn>kernel(f"{name}_{compute}_part")
+            self.r.fold = <rows_fn>kernel(f"{name}_{lowering.folded}_part")
             self.r.width = 1
         else:
-            self.r.add = <cols_fn>kernel(f"{name}_{compute}_cols")
+            self.r.add = <cols_fn>kernel(f"{name}_{lowering.folded}_cols")
             self.r.width = tiles.columns
         tiles.tile_rows = min(tiles.tile_rows, max(self.r.reduced, 1))
         self.r.column_tiles = ceil_div(tiles.columns, tiles.tile_columns)
