@@ -9,6 +9,8 @@ Inverse transforms exchange real and imaginary parts on the way in and out. Real
 length are transformed as complex ones of half the length.
 """
 
+from libc.string cimport memcpy, memset
+
 from mlxc._kernels.lanes cimport C2C, C2R, PART, PIECE, R2C, ROW, STRIDE, Lines, place
 from mlxc._kernels.passes cimport quarter, run_passes, turn
 from mlxc._kernels.tile cimport LANES, ZERO, Vector, at, put
@@ -17,6 +19,11 @@ from mlxc._kernels.types cimport f32
 
 ctypedef const char* const_chars
 ctypedef char* chars
+
+cdef struct Run:
+    bint near            # lines stand side by side: split of them, and then the rest
+    Py_ssize_t split
+    Py_ssize_t rest
 
 cdef enum:
     PAIRS = PART // 2    # complex numbers side by side of a square
@@ -114,16 +121,22 @@ cdef inline void scatter_squares(
 
 cdef void gather(
     f32* x, const char** src, Py_ssize_t count, Py_ssize_t step, Py_ssize_t other, bint exchanged,
-    bint adjacent
+    const Run* run
 ) noexcept nogil:
     """count elements of all lines: numbers at multiples of step, imaginary parts ``other`` bytes
     behind the real ones (0: there are none)."""
+    cdef f32[ROW] both
     cdef Py_ssize_t i = 0, j, v, first = PART if exchanged else 0, second = PART - first
     cdef Vector re, im
     cdef const char* p
     cdef const f32* z
-    while adjacent and i < count:
+    memset(both, 0, sizeof(both))
+    while run.near and i < count:
         z = <const f32*>(src[0] + i * step)
+        if run.split < PART:
+            memcpy(both, z, 8 * run.split)
+            memcpy(both + 2 * run.split, src[run.split] + i * step, 8 * run.rest)
+            z = both
         for v in range(PARTS):
             re, im = at(z + 2 * v * LANES), at(z + (2 * v + 1) * LANES)
             put(x + i * ROW + first + v * LANES, even(re, im), False)
@@ -143,20 +156,26 @@ cdef void gather(
 
 cdef void scatter(
     const f32* x, char** dst, Py_ssize_t lines, Py_ssize_t start, Py_ssize_t count,
-    Py_ssize_t step, Py_ssize_t other, bint exchanged, bint adjacent, f32 scale
+    Py_ssize_t step, Py_ssize_t other, bint exchanged, const Run* run, f32 scale
 ) noexcept nogil:
     """count rows to the elements of all lines from ``start``."""
+    cdef f32[ROW] both
     cdef Py_ssize_t i = 0, j, v, first = PART if exchanged else 0, second = PART - first
     cdef Vector re, im
     cdef char* p
     cdef f32* z
-    while adjacent and i < count:
+    while run.near and i < count:
         z = <f32*>(dst[0] + (start + i) * step)
+        if run.split < PART:
+            z = both
         for v in range(PARTS):
             re = at(x + i * ROW + first + v * LANES) * scale
             im = at(x + i * ROW + second + v * LANES) * scale
             put(z + 2 * v * LANES, low(re, im), False)
             put(z + (2 * v + 1) * LANES, high(re, im), False)
+        if run.split < PART:
+            memcpy(dst[0] + (start + i) * step, both, 8 * run.split)
+            memcpy(dst[run.split] + (start + i) * step, both + 2 * run.split, 8 * run.rest)
         i += 1
     while step == 8 and other == 4 and i + PAIRS <= count:
         scatter_squares(x + i * ROW, dst, lines, (start + i) * step, exchanged, scale)
@@ -203,42 +222,67 @@ cdef void transform(Lines* g, Py_ssize_t unit, f32* x) noexcept nogil:
     cdef f32* y = x + (g.length + 1) * ROW
     cdef f32* z
     cdef f32[BINS * ROW] block
-    cdef Py_ssize_t k = 0, count, v, bins = g.n // 2 + 1
+    cdef Run into, out, apart
+    cdef Py_ssize_t k = 0, count, bins = g.n // 2 + 1
     cdef Py_ssize_t lines = min(<Py_ssize_t>PART, g.count - unit * PART)
-    cdef bint near_src = lines == PART, near_dst = near_src
-    for v in range(PART):
-        # what is left over repeats the first
-        place(g, unit * PART + (v if v < lines else 0), &src[v], &dst[v])
-        near_src &= src[v] == src[0] + 8 * v
-        near_dst &= dst[v] == dst[0] + 8 * v
+    into.split = place_all(g, unit * PART, lines, src, dst)
+    into.rest, apart.near = lines - into.split, False
+    out = into
+    into.near = side_by_side(g, g.src_steps, &into)
+    out.near = side_by_side(g, g.dst_steps, &out)
     if g.kind == C2C:
-        gather(x, src, g.n, g.src_stride, 4, g.inverse, near_src)
+        gather(x, src, g.n, g.src_stride, 4, g.inverse, &into)
         z = run_passes(g, x, y)
         if g.twist != NULL:
             twisted(z, g, unit)
-        scatter(z, dst, lines, 0, g.n, g.dst_stride, 4, g.inverse, near_dst, g.scale)
+        scatter(z, dst, lines, 0, g.n, g.dst_stride, 4, g.inverse, &out, g.scale)
     elif g.kind == R2C and g.halved:
-        gather(x, src, g.length, 2 * g.src_stride, g.src_stride, False, False)
+        gather(x, src, g.length, 2 * g.src_stride, g.src_stride, False, &apart)
         z = run_passes(g, x, y)
         while k < bins:
             count = min(<Py_ssize_t>BINS, bins - k)
             join_halves(z, block, g, k, count)
-            scatter(block, dst, lines, k, count, g.dst_stride, 4, False, near_dst, g.scale)
+            scatter(block, dst, lines, k, count, g.dst_stride, 4, False, &out, g.scale)
             k += count
     elif g.kind == R2C:
-        gather(x, src, g.n, g.src_stride, 0, False, False)
+        gather(x, src, g.n, g.src_stride, 0, False, &apart)
         z = run_passes(g, x, y)
-        scatter(z, dst, lines, 0, bins, g.dst_stride, 4, False, near_dst, g.scale)
+        scatter(z, dst, lines, 0, bins, g.dst_stride, 4, False, &out, g.scale)
     elif g.halved:
-        gather(y, src, bins, g.src_stride, 4, False, near_src)
+        gather(y, src, bins, g.src_stride, 4, False, &into)
         part_halves(y, x, g)
         z = run_passes(g, x, y)
-        scatter(z, dst, lines, 0, g.length, 2 * g.dst_stride, g.dst_stride, True, False, g.scale)
+        scatter(z, dst, lines, 0, g.length, 2 * g.dst_stride, g.dst_stride, True, &apart, g.scale)
     else:
-        gather(x, src, bins, g.src_stride, 4, True, near_src)
+        gather(x, src, bins, g.src_stride, 4, True, &into)
         mirror(x, g)
         z = run_passes(g, x, y)
-        scatter(z, dst, lines, 0, g.n, g.dst_stride, 0, True, False, g.scale)
+        scatter(z, dst, lines, 0, g.n, g.dst_stride, 0, True, &apart, g.scale)
+
+
+cdef Py_ssize_t place_all(
+    const Lines* g, Py_ssize_t line, Py_ssize_t lines, const char** src, char** dst
+) noexcept nogil:
+    """Where lines begin, and how many of them stand in the last axis before it ends: those are one
+    step apart. Lines that are missing repeat the first."""
+    cdef Py_ssize_t v, split = lines
+    place(g, line, &src[0], &dst[0])
+    if g.ndim > 1:
+        split = min(lines, g.shape[g.ndim - 1] - (g.first + line) % g.shape[g.ndim - 1])
+    for v in range(1, PART):
+        if v < split:
+            src[v] = src[v - 1] + g.src_steps[g.ndim - 1]
+            dst[v] = dst[v - 1] + g.dst_steps[g.ndim - 1]
+        else:
+            place(g, line + v if v < lines else line, &src[v], &dst[v])
+    return split
+
+
+cdef inline bint side_by_side(
+    const Lines* g, const Py_ssize_t* steps, const Run* run
+) noexcept nogil:
+    """Whether a run and the rest of the lines are complex numbers side by side."""
+    return g.ndim > 0 and steps[g.ndim - 1] == 8 and run.rest <= g.shape[g.ndim - 1]
 
 
 cdef void fft_lines(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -422,69 +466,106 @@ cdef void fft_rows(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
 
 # ---- lines by way of a buffer ----
 
+cdef void multiply(f32* z, const f32* w, Py_ssize_t count) noexcept nogil:
+    """Complex numbers times others, in place."""
+    cdef Py_ssize_t k = 0
+    cdef Vector a, b, c, d
+    cdef f32 re
+    while k + LANES <= count:
+        a, b = at(z + 2 * k), at(z + 2 * k + LANES)
+        c, d = at(w + 2 * k), at(w + 2 * k + LANES)
+        a, b, c, d = even(a, b), odd(a, b), even(c, d), odd(c, d)
+        a, b = a * c - b * d, a * d + b * c
+        put(z + 2 * k, low(a, b), False)
+        put(z + 2 * k + LANES, high(a, b), False)
+        k += LANES
+    while k < count:
+        re = z[2 * k] * w[2 * k] - z[2 * k + 1] * w[2 * k + 1]
+        z[2 * k + 1] = z[2 * k] * w[2 * k + 1] + z[2 * k + 1] * w[2 * k]
+        z[2 * k] = re
+        k += 1
+
+
+cdef void fetch(
+    const Lines* g, const char* src, f32* z, Py_ssize_t first, Py_ssize_t last
+) noexcept nogil:
+    """Elements of a line of any kind as complex numbers."""
+    cdef Py_ssize_t k, j
+    cdef const f32* p
+    if g.kind == C2C and g.src_stride == 8:
+        memcpy(z + 2 * first, src + 8 * first, 8 * (last - first))
+        return
+    for k in range(first, last):
+        j = g.n - k if g.kind == C2R and 2 * k > g.n else k
+        p = <const f32*>(src + j * g.src_stride)
+        z[2 * k], z[2 * k + 1] = p[0], <f32>0.0
+        if g.kind == C2C:
+            z[2 * k + 1] = p[1]
+        elif g.kind == C2R and k > 0 and 2 * k != g.n:
+            z[2 * k + 1] = p[1] if j == k else -p[1]
+
+
+cdef void exchange(f32* z, Py_ssize_t count) noexcept nogil:
+    """Real parts for imaginary ones."""
+    cdef Py_ssize_t k
+    cdef f32 re
+    for k in range(count):
+        re = z[2 * k]
+        z[2 * k] = z[2 * k + 1]
+        z[2 * k + 1] = re
+
+
 cdef void fft_spread(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
     """A task: a part of a line to its complex numbers, times its chirp, and zeros behind it."""
     cdef Lines* g = <Lines*>arg
-    cdef Py_ssize_t k, j, pieces = (g.length + PIECE - 1) // PIECE, line = chunk // pieces
+    cdef Py_ssize_t pieces = (g.length + PIECE - 1) // PIECE, line = chunk // pieces
+    cdef Py_ssize_t first = chunk % pieces * PIECE, end = min(first + PIECE, g.length)
+    cdef Py_ssize_t last = max(first, min(end, g.n))
     cdef f32* z = g.scratch + 2 * line * g.length
-    cdef f32 re, im, c, d
     cdef const char* src
     cdef char* dst
-    cdef const f32* p
     place(g, line, &src, &dst)
-    for k in range(chunk % pieces * PIECE, min((chunk % pieces + 1) * PIECE, g.length)):
-        re, im = <f32>0.0, <f32>0.0
-        if k < g.n:
-            j = g.n - k if g.kind == C2R and 2 * k > g.n else k
-            p = <const f32*>(src + j * g.src_stride)
-            re = p[0]
-            if g.kind == C2C:
-                im = p[1]
-            elif g.kind == C2R and k > 0 and 2 * k != g.n:
-                im = p[1] if j == k else -p[1]
-            if g.inverse:
-                re, im = im, re
-            if g.chirp != NULL:
-                c, d = g.chirp[2 * k], g.chirp[2 * k + 1]
-                re, im = re * c - im * d, re * d + im * c
-        z[2 * k], z[2 * k + 1] = re, im
+    fetch(g, src, z, first, last)
+    if g.inverse:
+        exchange(z + 2 * first, last - first)
+    if g.chirp != NULL:
+        multiply(z + 2 * first, g.chirp + 2 * first, last - first)
+    memset(z + 2 * last, 0, 8 * (end - last))
 
 
 cdef void fft_filter(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
     """A task: a part of a line times the numbers at ``turned``."""
     cdef Lines* g = <Lines*>arg
-    cdef Py_ssize_t k, pieces = (g.length + PIECE - 1) // PIECE
+    cdef Py_ssize_t pieces = (g.length + PIECE - 1) // PIECE
+    cdef Py_ssize_t first = chunk % pieces * PIECE, last = min(first + PIECE, g.length)
     cdef f32* z = g.scratch + 2 * (chunk // pieces) * g.length
-    cdef const f32* w = g.turned
-    cdef f32 re, im
-    for k in range(chunk % pieces * PIECE, min((chunk % pieces + 1) * PIECE, g.length)):
-        re = z[2 * k] * w[2 * k] - z[2 * k + 1] * w[2 * k + 1]
-        im = z[2 * k] * w[2 * k + 1] + z[2 * k + 1] * w[2 * k]
-        z[2 * k], z[2 * k + 1] = re, im
+    multiply(z + 2 * first, g.turned + 2 * first, last - first)
 
 
 cdef void fft_fold(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
     """A task: what is wanted of a part of a line's results, times its chirp."""
     cdef Lines* g = <Lines*>arg
-    cdef Py_ssize_t k, pieces = (g.length + PIECE - 1) // PIECE, line = chunk // pieces
-    cdef Py_ssize_t wanted = g.n // 2 + 1 if g.kind == R2C else g.n
-    cdef const f32* z = g.scratch + 2 * line * g.length
-    cdef f32 re, im, c, d
+    cdef Py_ssize_t pieces = (g.length + PIECE - 1) // PIECE, line = chunk // pieces
+    cdef Py_ssize_t first = chunk % pieces * PIECE, k
+    cdef Py_ssize_t last = min(first + PIECE, g.n // 2 + 1 if g.kind == R2C else g.n)
+    cdef f32* z = g.scratch + 2 * line * g.length
     cdef const char* src
     cdef char* dst
-    cdef f32* p
     place(g, line, &src, &dst)
-    for k in range(chunk % pieces * PIECE, min((chunk % pieces + 1) * PIECE, wanted)):
-        re, im = z[2 * k] * g.scale, z[2 * k + 1] * g.scale
-        if g.chirp != NULL:
-            c, d = g.chirp[2 * k], g.chirp[2 * k + 1]
-            re, im = re * c - im * d, re * d + im * c
-        if g.inverse:
-            re, im = im, re
-        p = <f32*>(dst + k * g.dst_stride)
-        p[0] = re
+    if last <= first:
+        return
+    if g.chirp != NULL:
+        multiply(z + 2 * first, g.chirp + 2 * first, last - first)
+    if g.inverse:
+        exchange(z + 2 * first, last - first)
+    if g.dst_stride == 8 and g.kind != C2R:
+        for k in range(2 * first, 2 * last):
+            (<f32*>dst)[k] = z[k] * g.scale
+        return
+    for k in range(first, last):
+        (<f32*>(dst + k * g.dst_stride))[0] = z[2 * k] * g.scale
         if g.kind != C2R:
-            p[1] = im
+            (<f32*>(dst + k * g.dst_stride))[1] = z[2 * k + 1] * g.scale
 
 
 def table():

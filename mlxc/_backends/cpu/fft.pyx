@@ -29,7 +29,7 @@ cdef enum:
     SHORT = 16 * PART    # shorter lines are never transformed alone
     LONG = 1 << 15       # longer ones would outgrow the caches
     TASK = 1 << 13       # elements of a task
-    BATCH = 1 << 17      # elements of a buffer, unless one line is longer
+    BATCH = 1 << 16      # elements of a buffer, unless one line is longer
 
 cdef job_fn LINES_JOB = <job_fn>kernel("fft_lines")
 cdef job_fn ROWS_JOB = <job_fn>kernel("fft_rows")
@@ -189,15 +189,23 @@ cdef plan_buffer(Plan plan, bint smooth):
 
 cdef void describe(Lines* g, View* x, View* out, int axis) noexcept:
     """All lines of two arrays along an axis."""
-    cdef int k
+    cdef Py_ssize_t n
+    cdef int k, last
     g.src, g.dst = x.data, out.data
     g.src_stride, g.dst_stride = x.strides[axis], out.strides[axis]
     g.first, g.count, g.ndim = 0, out.size // out.shape[axis], 0
     for k in range(out.ndim):
-        if k != axis:
-            g.shape[g.ndim] = out.shape[k]
-            g.src_steps[g.ndim], g.dst_steps[g.ndim] = x.strides[k], out.strides[k]
-            g.ndim += 1
+        if k == axis or out.shape[k] == 1:
+            continue
+        n = out.shape[k]
+        last = g.ndim - 1
+        if (
+            last >= 0 and g.src_steps[last] == n * x.strides[k]
+            and g.dst_steps[last] == n * out.strides[k]
+        ):
+            n, g.ndim = n * g.shape[last], last  # the two axes are one
+        g.shape[g.ndim], g.src_steps[g.ndim], g.dst_steps[g.ndim] = n, x.strides[k], out.strides[k]
+        g.ndim += 1
 
 
 cdef void describe_matrix(
