@@ -32,6 +32,7 @@ from mlxc._graph.node cimport (
 from mlxc._graph.plan cimport Plan, Stored, same_params
 from mlxc._graph.program cimport Backend
 from mlxc._graph.recipe cimport Prepared, Recipe, expand, find_prepared, keep_prepared
+from mlxc._graph.resize cimport resized, structure_of
 from mlxc._graph.run cimport run_plan
 from mlxc._graph.schedule cimport make_plan
 from mlxc._graph.watching cimport PROFILER, WATCHER
@@ -43,6 +44,7 @@ cdef extern from "Python.h":
 cdef enum:
     WINDOW = 8192            # nodes planned together
     MAX_PLANS = 4096         # cached
+    MAX_RESIZED = 8          # of them, of one structure, that were made of others
     RECENT_PLANS = 1024      # found without a dictionary; a power of two
     TURN_WAIT = 50000        # microseconds between looks for Ctrl-C while another thread evaluates
 
@@ -51,6 +53,8 @@ cdef dict PLANS = {}         # hash of the words -> list of plans
 # The last plan found for a hash's low bits, borrowed from PLANS.
 cdef PyObject* RECENT[RECENT_PLANS]
 cdef int PLAN_COUNT = 0
+cdef int RESIZED_COUNT = 0   # ever made of others
+cdef dict STRUCTURES = {}    # hash of the words without sizes -> list of plans, the latest first
 # Who evaluates (0: nobody) and how many wait: changed with the GIL held. TURN is a semaphore, taken
 # by who waits and given by who ends while somebody waits; while OPEN says that it was given and not
 # yet taken, newcomers wait too, so that nobody is overtaken for ever.
@@ -301,39 +305,79 @@ cdef bint suits(Plan plan, list params) except -1:
 
 
 cdef Plan find_plan(Pointers* window, list params):
-    """The plan for the surveyed window, from the cache or new."""
-    global PLAN_COUNT
+    """The plan for the surveyed window, from the cache, of another one, or new."""
     cdef uint64_t hashed = hash_words(&KEY)
     cdef Plan plan = cached_plan(hashed, params)
     cdef const uint64_t* held
-    cdef Py_ssize_t k
+    cdef uint64_t structure
+    cdef Py_ssize_t k, count
     if plan is not None:
         return plan
     words = PyBytes_FromStringAndSize(<char*>KEY.items, KEY.count * sizeof(uint64_t))
     # From here on Python may run (and evaluate something): KEY is not ours any more.
-    held = <const uint64_t*>PyBytes_AS_STRING(words) + KEY.count - (window.count + 63) // 64
+    held = <const uint64_t*>PyBytes_AS_STRING(words)
+    count = PyBytes_GET_SIZE(words) // <Py_ssize_t>sizeof(uint64_t)
+    nodes = [<Node>window.items[k] for k in range(window.count)]
+    params = list(params)
+    structure = structure_of(nodes, held, count)
+    alike = STRUCTURES.setdefault(structure, [])
+    if alike:
+        plan = resized(alike[0], nodes, held, count, params)
+    if plan is None:
+        plan = new_plan(nodes, held + count - (window.count + 63) // 64)
+    plan.words = words
+    plan.params = params
+    plan.hashed = hashed
+    keep_plan(plan, structure)
+    return plan
+
+
+cdef Plan new_plan(list nodes, const uint64_t* held):
+    """A plan for nodes of which bits say whether somebody else holds them."""
+    cdef Py_ssize_t k
     stored = set()
     donatable = set()
-    nodes = []
-    for k in range(window.count):
-        node = <Node>window.items[k]
-        nodes.append(node)
+    for k, node in enumerate(nodes):
         if held[k // 64] >> (k % 64) & 1:
             if not (<Node>node).flags & EVALUATED:
                 stored.add(k)
         elif (<Node>node).flags & EVALUATED:
             donatable.add(k)
-    plan = make_plan(nodes, stored, donatable, BACKEND)
-    plan.words = words
-    plan.params = list(params)
-    plan.hashed = hashed
+    return make_plan(nodes, stored, donatable, BACKEND)
+
+
+cdef int keep_plan(Plan plan, uint64_t structure) except -1:
+    """Have a plan found from now on. Of those that grow with a sequence only the latest are kept:
+    they are soon made again."""
+    global PLAN_COUNT, RESIZED_COUNT
+    cdef list alike
     if PLAN_COUNT >= MAX_PLANS:
         memset(RECENT, 0, sizeof(RECENT))
         PLANS.clear()
+        STRUCTURES.clear()
         PLAN_COUNT = 0
-    PLANS.setdefault(hashed, []).append(plan)
+    PLANS.setdefault(plan.hashed, []).append(plan)
     PLAN_COUNT += 1
-    return plan
+    alike = STRUCTURES.setdefault(structure, [])
+    alike.insert(0, plan)
+    if plan.resized:
+        RESIZED_COUNT += 1
+        latest = [other for other in alike if (<Plan>other).resized]
+        if len(latest) > MAX_RESIZED:
+            forget_plan(latest[MAX_RESIZED])
+            alike.remove(latest[MAX_RESIZED])
+    return 0
+
+
+cdef int forget_plan(Plan plan) except -1:
+    global PLAN_COUNT
+    cdef list same = PLANS[plan.hashed]
+    RECENT[plan.hashed & (RECENT_PLANS - 1)] = NULL
+    same.remove(plan)
+    if not same:
+        del PLANS[plan.hashed]
+    PLAN_COUNT -= 1
+    return 0
 
 
 cdef struct Walk:            # what one evaluation needs to go along the graph
@@ -678,5 +722,5 @@ cdef int evaluate_one(Node root) except -1:
 
 
 def plan_cache_info():
-    """How many plans are cached, and how many there may be."""
-    return {"plans": PLAN_COUNT, "limit": MAX_PLANS}
+    """How many plans are cached, how many there may be, and how many were made of others so far."""
+    return {"plans": PLAN_COUNT, "limit": MAX_PLANS, "resized": RESIZED_COUNT}

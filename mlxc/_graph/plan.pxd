@@ -31,8 +31,9 @@ cdef class Stored:
 cdef class Plan:
     cdef readonly list steps
     cdef list stored               # Stored: nodes that get data
-    # (index, layout) of every node that has memory: to be kept if a step fails
-    cdef list made
+    cdef list kinds                # how each node is treated, see schedule.pxd
+    cdef list layouts              # where each node lies; None if nowhere
+    cdef dict step_of              # index of a kernel's node -> position of its step
     cdef readonly int nslots
     cdef readonly int nleaves
     cdef readonly Py_ssize_t nwindow   # nodes of the walk, leaves included
@@ -42,10 +43,12 @@ cdef class Plan:
     cdef bytes words               # the key it was made for
     cdef unsigned long long hashed
     cdef list params               # the parameters that belong to the key
+    cdef bint resized              # made of another one, by _graph.resize
 
 cdef Step program_step(Executable program, Program source, list outputs, list donors)
 cdef Step kernel_step(
     Launcher launcher, str name, object params, list inputs, list outputs, list donors
 )
+cdef Stored stored_at(int index, tuple layout)
 cdef int set_dead(Step step, list slots) except -1
 cdef bint same_params(object a, object b) except -1

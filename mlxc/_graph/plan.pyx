@@ -36,6 +36,14 @@ cdef class Stored:
     """A node that has data once the plan has run."""
 
 
+cdef Stored stored_at(int index, tuple layout):
+    """A node that gets data, at a layout (slot, offset, shape, strides)."""
+    cdef Stored entry = Stored.__new__(Stored)
+    entry.index = index
+    entry.slot, entry.offset, _, entry.strides = layout
+    return entry
+
+
 cdef class Plan:
     """Steps in order, and which nodes they give data to."""
 

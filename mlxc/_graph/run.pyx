@@ -215,7 +215,10 @@ cdef int keep_computed(Plan plan, PyObject** window, Memory* memory, int done) e
     for step in (<list>plan.steps)[:done]:
         for k in range((<Step>step).nout):
             computed.add((<Step>step).out_slots[k])
-    for index, (slot, offset, _, strides) in plan.made:
+    for index, layout in enumerate(plan.layouts):
+        if layout is None:
+            continue
+        slot, offset, _, strides = layout
         if (slot in computed and memory.buffers[<int>slot] != NULL
                 and window[<Py_ssize_t>index] != NULL):
             settle(<Node>window[<Py_ssize_t>index], memory.buffers[<int>slot],

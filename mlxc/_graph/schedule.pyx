@@ -19,14 +19,13 @@ import os
 from math import prod
 
 from mlxc._graph.bind cimport (
-    AS_STRIDED, ASTYPE, ATTACH, BROADCAST, ELEMENTWISE, MOVEMENT, REDUCTION, RESHAPE, SLICE,
-    TRANSPOSE, VIEW, row_kind,
+    ASTYPE, ATTACH, BROADCAST, ELEMENTWISE, MOVEMENT, REDUCTION, RESHAPE, row_kind,
 )
 from mlxc._graph.dtypes cimport FLOAT64, itemsize
 from mlxc._graph.kernel cimport find_launcher
-from mlxc._graph.movement cimport Layout, reshape_layout
+from mlxc._graph.layouts cimport dense_strides, is_dense, moved, squeeze_strides, squeezed
 from mlxc._graph.node cimport BUNDLE, EVALUATED, ON_DEVICE, Node, shape_tuple
-from mlxc._graph.plan cimport Plan, Step, Stored, kernel_step, program_step, set_dead
+from mlxc._graph.plan cimport Plan, Step, kernel_step, program_step, set_dead, stored_at
 from mlxc._graph.program cimport Backend, Executable, Program, device_backend
 
 from mlxc._graph.bind import ROWS
@@ -39,23 +38,8 @@ MAX_LOADS = 24
 FUSE = os.environ.get("MLXC_FUSE", "1") != "0"   # off: every node is a program of its own
 DEBUG = int(os.environ.get("MLXC_DEBUG", "0") or 0)
 
-LEAF, POINTWISE, ALIAS, REDUCE, MOVE, BIG, NAME = range(7)
 # in `wanted`: no consumer yet; consumers that read memory, or more than one group
 NOBODY, MEMORY = -1, -2
-
-
-def squeezed(shape):
-    """The shape without axes of size 1."""
-    return tuple([size for size in shape if size != 1])
-
-
-def dense_strides(shape, item):
-    """Byte strides of a dense row-major array."""
-    strides = []
-    for size in reversed(shape):
-        strides.append(item)
-        item *= max(size, 1)
-    return tuple(reversed(strides))
 
 
 def repeats_trailing(shape, new_shape):
@@ -117,39 +101,19 @@ class Planner:
         self.backend = backend
         count = len(nodes)
         self.shapes = [node_shape(node) for node in nodes]
-        self.kinds = [self.kind(k) for k in range(count)]
+        self.kinds = [kind_of(node) for node in nodes]
         self.inputs = [node_inputs(node) for node in nodes]
         self.wanted = [NOBODY] * count
         self.group_of = [None] * count
         self.layouts = [None] * count   # (slot, offset, shape, strides) of what is in memory
         self.steps = []
+        self.step_of = {}               # node of a kernel -> position of its step
         self.step_reads = []            # slots read by each step
         self.slot_bytes = {}
         self.nslots = 0
         self.leaf_of_slot = {}
         self.on_device = False          # whether what is emitted right now is for the device
         self.alignment = {}
-
-    def kind(self, k):
-        """How the scheduler treats the node."""
-        op = node_op(self.nodes[k])
-        if op < 0:
-            return LEAF
-        kind = kind_of_row(op)
-        if kind == ELEMENTWISE or op == ASTYPE:
-            return POINTWISE
-        if op == ATTACH:
-            return NAME
-        if kind == REDUCTION:
-            shape = node_shape_of_input(self.nodes[k])
-            return ALIAS if all([shape[a] == 1 for a in node_params(self.nodes[k])[0]]) else REDUCE
-        if op == BROADCAST:
-            return ALIAS if repeats_trailing(node_shape_of_input(self.nodes[k]),
-                                             self.shapes[k]) else MOVE
-        if op == RESHAPE and FUSE:
-            old = node_shape_of_input(self.nodes[k])
-            return ALIAS if squeezed(old) == squeezed(self.shapes[k]) else MOVE
-        return MOVE if kind == MOVEMENT else BIG
 
     # ---- grouping, consumers first
 
@@ -277,55 +241,15 @@ class Planner:
     def move(self, k, layout):
         """The layout of a movement node whose source has a layout; copies only where strides cannot
         say it."""
-        node = self.nodes[k]
-        op = node_op(node)
-        slot, offset, shape, strides = layout
-        new_shape = self.shapes[k]
-        params = node_params(node)
-        item = itemsize_of(node)
-        if prod(new_shape) == 0:
-            return slot, offset, new_shape, dense_strides(new_shape, item)
-        if op == BROADCAST:
-            lead = len(new_shape) - len(shape)
-            kept = tuple([0 if old == 1 and new != 1 else stride
-                          for old, new, stride in zip(shape, new_shape[lead:], strides)])
-            return slot, offset, new_shape, (0,) * lead + kept
-        if op == TRANSPOSE:
-            return slot, offset, new_shape, tuple([strides[a] for a in params[0]])
-        if op == SLICE:
-            start, _, stride = params
-            offset += sum([low * step for low, step in zip(start, strides)])
-            return slot, offset, new_shape, tuple([s * step for s, step in zip(stride, strides)])
-        if op == RESHAPE or kind_of_row(op) == REDUCTION:   # a reduction of axes of size 1
-            moved = reshaped(shape, strides, itemsize_of(node), new_shape)
-            if moved is None:
-                slot, offset, shape, strides = self.copy(layout, node_dtype(node))
-                moved = dense_strides(new_shape, item)
-            return slot, offset, new_shape, moved
-        if op == AS_STRIDED:
-            slot, offset, shape, strides = self.dense(layout, node_dtype(node))
-            return slot, offset + params[2] * item, new_shape, tuple([s * item for s in params[1]])
-        if op == VIEW:
+        found = moved(self.nodes[k], layout)
+        if found is None:
             source = node_dtype(self.nodes[self.inputs[k][0]])
-            old = size_of_dtype(source)
-            if old == item:
-                return slot, offset, new_shape, strides
-            aligned = offset % item == 0 and all([s % item == 0 for s in strides[:-1]])
-            if not aligned or (shape[-1] != 1 and strides[-1] != old):
-                slot, offset, shape, strides = self.copy(layout, source)
-            return slot, offset, new_shape, strides[:-1] + (item,)
-        raise RuntimeError(f"[eval] no layout rule for {ROW_NAMES[op]}")
+            found = moved(self.nodes[k], self.copy(layout, source))
+        return found
 
     def dense(self, layout, dtype):
         """The layout itself if it is dense in row-major order, else that of a copy."""
-        _, _, shape, strides = layout
-        item = size_of_dtype(dtype)
-        for size, stride in zip(reversed(shape), reversed(strides)):
-            if size != 1:
-                if stride != item:
-                    return self.copy(layout, dtype)
-                item *= size
-        return layout
+        return layout if is_dense(layout, size_of_dtype(dtype)) else self.copy(layout, dtype)
 
     def copy(self, layout, dtype):
         """A program that copies a view into dense memory."""
@@ -402,6 +326,7 @@ class Planner:
                 slot = self.new_slot(prod(shape) * item)
                 outputs.append((slot, 0, dtype, shape, dense_strides(shape, item)))
         self.add_kernel(row, node_params(node), operands, outputs)
+        self.step_of[k] = len(self.steps) - 1
 
     def overwritten(self, operands):
         """The slot of the first operand if an output may be written over it: it is dense and of no
@@ -579,10 +504,6 @@ cdef object node_inputs(Node node):
     return [(<Node>node.inputs[k]).index for k in range(node.nin)]
 
 
-cdef object node_shape_of_input(Node node):
-    return shape_tuple(<Node>node.inputs[0])
-
-
 cdef int node_op(Node node):
     return -1 if node.flags & EVALUATED else node.op
 
@@ -613,8 +534,28 @@ cdef int size_of_dtype(int dtype):
     return itemsize[dtype]
 
 
-cdef int kind_of_row(int op):
-    return row_kind[op]
+cdef int kind_of(Node node) except -1:
+    """How the scheduler treats a node."""
+    cdef int op = node_op(node)
+    cdef int kind
+    cdef tuple old
+    if op < 0:
+        return LEAF
+    kind = row_kind[op]
+    if kind == ELEMENTWISE or op == ASTYPE:
+        return POINTWISE
+    if op == ATTACH:
+        return NAME
+    if kind == REDUCTION:
+        old = shape_tuple(<Node>node.inputs[0])
+        return ALIAS if all([old[a] == 1 for a in node.params[0]]) else REDUCE
+    if op == BROADCAST:
+        old = shape_tuple(<Node>node.inputs[0])
+        return ALIAS if repeats_trailing(old, shape_tuple(node)) else MOVE
+    if op == RESHAPE and FUSE:
+        old = shape_tuple(<Node>node.inputs[0])
+        return ALIAS if squeezed(old) == squeezed(shape_tuple(node)) else MOVE
+    return MOVE if kind == MOVEMENT else BIG
 
 
 cdef bint is_bundle(Node node):
@@ -630,28 +571,6 @@ cdef list bundle_outputs(Node node):
 cdef int squeezed_position(tuple shape, int axis):
     """Where an axis stands once axes of size 1 are left out."""
     return len([size for size in shape[:axis] if size != 1])
-
-
-cdef tuple squeeze_strides(tuple shape, tuple strides):
-    return tuple([stride for size, stride in zip(shape, strides) if size != 1])
-
-
-cdef object reshaped(tuple shape, tuple strides, int item, tuple new_shape):
-    """Strides of a reshape without a copy, or None."""
-    cdef Layout layout
-    cdef Py_ssize_t[32] sizes
-    cdef int axis
-    layout.ndim = len(shape)
-    layout.itemsize = item
-    layout.offset = 0
-    for axis in range(layout.ndim):
-        layout.shape[axis] = shape[axis]
-        layout.strides[axis] = strides[axis]
-    for axis in range(<int>len(new_shape)):
-        sizes[axis] = new_shape[axis]
-    if not reshape_layout(&layout, len(new_shape), sizes):
-        return None
-    return tuple([layout.strides[axis] for axis in range(layout.ndim)])
 
 
 cdef int add_load(Program program, int slot, Py_ssize_t offset, int dtype, tuple strides):
@@ -741,7 +660,6 @@ cdef bint runs_on_device(Step step):
 cdef Plan make_plan(list nodes, set stored, set donatable, Backend backend):
     """The plan for nodes in topological order; ``stored`` and ``donatable`` hold positions."""
     cdef Plan plan = Plan.__new__(Plan)
-    cdef Stored entry
     planner = Planner(nodes, stored, donatable, backend)
     planner.group_nodes()
     planner.emit()
@@ -754,12 +672,10 @@ cdef Plan make_plan(list nodes, set stored, set donatable, Backend backend):
     for k in sorted(stored):
         if is_bundle(nodes[k]):
             continue
-        entry = Stored.__new__(Stored)
-        entry.index = k
-        entry.slot, entry.offset, _, entry.strides = planner.layouts[k]
-        plan.stored.append(entry)
-    plan.made = [(k, layout) for k,
-                 layout in enumerate(planner.layouts) if layout and planner.kinds[k] != LEAF]
+        plan.stored.append(stored_at(k, planner.layouts[k]))
+    plan.kinds = planner.kinds
+    plan.layouts = planner.layouts
+    plan.step_of = planner.step_of
     plan.work = sum([(<Step>step).work for step in plan.steps])
     plan.alignment = planner.alignment
     plan.on_device = any([runs_on_device(step) for step in plan.steps])

@@ -1,0 +1,1 @@
+"""Types of mlxc._graph.layouts, written by docs/stubs.py."""

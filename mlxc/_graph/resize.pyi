@@ -1,0 +1,3 @@
+"""Types of mlxc._graph.resize, written by docs/stubs.py."""
+
+class Resizing: ...
