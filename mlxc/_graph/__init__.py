@@ -26,5 +26,6 @@ from .interface import (
     transpose_to,
     unary_function,
 )
+from .routine import Routine
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -9,6 +9,7 @@ namespace ``mlxc.core.fast`` publishes these and attention.
 from functools import lru_cache
 
 import mlxc.core as mx
+from mlxc._graph import Routine
 
 from ._arguments import as_array, normalize_axes
 
@@ -24,6 +25,10 @@ __all__ = [
 
 def _is_floating(x):
     return mx.issubdtype(x.dtype, mx.floating)
+
+
+def _optional(value):
+    return None if value is None else as_array(value)
 
 
 def _wide(x):
@@ -50,7 +55,11 @@ def softmax(a, /, axis=None, *, precise=False, stream=None):
     >>> mx.softmax(mx.array([0.0, 0.0])).tolist()
     [0.5, 0.5]
     """
-    a = as_array(a)
+    return _softmax((as_array(a),), axis)
+
+
+@Routine
+def _softmax(a, axis):
     dtype = a.dtype if mx.issubdtype(a.dtype, mx.inexact) else mx.float32
     axes = tuple(range(a.ndim)) if axis is None else normalize_axes("softmax", axis, a.ndim)
     x = _wide(a)
@@ -104,8 +113,11 @@ def rms_norm(x, weight, eps, *, stream=None):
     >>> mx.fast.rms_norm(mx.array([2.0, 2.0]), None, 0.0).tolist()
     [1.0, 1.0]
     """
-    x = as_array(x)
-    weight = None if weight is None else as_array(weight)
+    return _rms_norm((as_array(x), _optional(weight)), eps)
+
+
+@Routine
+def _rms_norm(x, weight, eps):
     dtype = _check_norm("rms_norm", x, {"weight": weight})
     wide = _wide(x)
     if x.size:
@@ -134,9 +146,11 @@ def layer_norm(x, weight, bias, eps, *, stream=None):
     >>> mx.fast.layer_norm(mx.array([1.0, 3.0]), None, None, 0.0).tolist()
     [-1.0, 1.0]
     """
-    x = as_array(x)
-    weight = None if weight is None else as_array(weight)
-    bias = None if bias is None else as_array(bias)
+    return _layer_norm((as_array(x), _optional(weight), _optional(bias)), eps)
+
+
+@Routine
+def _layer_norm(x, weight, bias, eps):
     dtype = _check_norm("layer_norm", x, {"weight": weight, "bias": bias})
     dtype = x.dtype if weight is None else dtype  # as in MLX: a bias alone does not promote
     wide = _wide(x)
@@ -206,9 +220,12 @@ def rope(a, dims, *, traditional, base, scale, offset, freqs=None, stream=None):
     >>> mx.fast.rope(x, 4, traditional=False, base=10000.0, scale=1.0, offset=0).tolist()
     [[[1.0, 1.0, 1.0, 1.0]]]
     """
-    a = as_array(a)
-    offset = as_array(offset)
-    freqs = None if freqs is None else as_array(freqs)
+    arrays = (as_array(a), as_array(offset), _optional(freqs))
+    return _rope(arrays, dims, bool(traditional), base, scale)
+
+
+@Routine
+def _rope(a, offset, freqs, dims, traditional, base, scale):
     _check_rope(a, dims, base, offset, freqs)
     x, half = _wide(a), dims // 2
     positions = mx.arange(a.shape[-2])

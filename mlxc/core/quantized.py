@@ -10,7 +10,7 @@ import math
 from functools import lru_cache
 
 import mlxc.core as mx
-from mlxc._graph import bind
+from mlxc._graph import Routine, bind
 
 from ._arguments import as_array
 
@@ -237,10 +237,17 @@ def quantized_matmul(
     >>> mx.quantized_matmul(mx.ones((1, 64)), *mx.quantize(mx.ones((2, 64)))).tolist()
     [[64.0, 64.0]]
     """
+    biases = None if biases is None else as_array(biases)
+    arrays = (as_array(x), as_array(w), as_array(scales), biases)
+    return _quantized_matmul(arrays, bool(transpose), group_size, bits, mode)
+
+
+@Routine
+def _quantized_matmul(x, w, scales, biases, transpose, group_size, bits, mode):
     op = "quantized_matmul"
     group_size, bits = _settings(op, group_size, bits, mode)
     x, parts = _product_operands(op, x, w, scales, biases, mode)
-    settings = (bool(transpose), group_size, bits, mode)
+    settings = (transpose, group_size, bits, mode)
     if parts[0].ndim == 2:
         rows = mx.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
         out = bind(op, (rows, *parts), settings)
