@@ -34,4 +34,5 @@ cdef Node transpose(Node x, tuple axes)
 cdef Node pick_again(Node bundle, int k)
 cdef object bind_row(int op, tuple inputs, tuple params)   # a Node, or a tuple of Nodes
 cdef int check_size(int op, int ndim, const Py_ssize_t* shape) except -1
+cdef Node like(Node x, int dtype)
 cdef bint same_shape(Node x, Node y) noexcept

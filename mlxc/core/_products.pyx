@@ -1,16 +1,18 @@
-"""The common cases of matmul and addmm, straight to nodes: what layers call in every step.
+"""The common cases of matmul, addmm and attention, straight to nodes: what layers call in every
+step.
 
-Each function gives None where the case is another one; the general functions in ``matmul.py`` then
-convert, broadcast, and refuse what is wrong.
+Each function gives None where the case is another one; the general functions in ``matmul.py`` and
+``attention.py`` then convert, broadcast, and refuse what is wrong.
 """
 
 from mlxc._graph.array cimport array, wrap
 from mlxc._graph.bind cimport broadcast, check_size, reshape, row_code
-from mlxc._graph.dtypes cimport dtype_kind
+from mlxc._graph.dtypes cimport dtype_kind, itemsize
 from mlxc._graph.node cimport Node, new_node, put_input, set_inputs, shape_tuple
 
 cdef int MATMUL = row_code("matmul")
 cdef int ADDMM = row_code("addmm")
+cdef int ATTENTION = row_code("attention")
 
 
 cdef bint fits(Node a, Node b) noexcept:
@@ -124,3 +126,38 @@ def quick_addmm(c, a, b, double alpha, double beta):
     put_input(node, 1, flat)
     put_input(node, 2, y)
     return wrap(in_shape_of(node, x))
+
+
+def quick_attention(q, k, v, scale, mask):
+    """Attention without a mask or with a causal one, or None where the general function is needed.
+    """
+    cdef Node a, b, c, node
+    cdef int axis
+    cdef bint causal = type(mask) is str and mask == "causal"
+    if type(q) is not array or type(k) is not array or type(v) is not array:
+        return None
+    if mask is not None and not causal or type(scale) is not float:
+        return None
+    a, b, c = (<array>q).node, (<array>k).node, (<array>v).node
+    if a.ndim != 4 or b.ndim != 4 or c.ndim != 4 or a.dtype != b.dtype or a.dtype != c.dtype:
+        return None
+    if dtype_kind[a.dtype] != c"f" or itemsize[a.dtype] == 8:
+        return None
+    if a.shape[0] != b.shape[0] or a.shape[0] != c.shape[0] or a.shape[3] != b.shape[3]:
+        return None
+    if b.shape[1] != c.shape[1] or b.shape[2] != c.shape[2]:
+        return None
+    if b.shape[1] == 0 or a.shape[1] % b.shape[1]:
+        return None
+    node = new_node(a.dtype, 4)
+    for axis in range(4):
+        node.shape[axis] = (c if axis == 3 else a).shape[axis]
+    check_size(ATTENTION, 4, node.shape)
+    node.size = node.shape[0] * node.shape[1] * node.shape[2] * node.shape[3]
+    node.op = ATTENTION
+    node.params = (scale, causal, "none", False)
+    set_inputs(node, 3)
+    put_input(node, 0, a)
+    put_input(node, 1, b)
+    put_input(node, 2, c)
+    return wrap(node)

@@ -17,7 +17,7 @@ import mlxc.core as mx
 from mlxc._graph import array, bind, is_evaluated
 
 from ._arguments import as_array, normalize_axis
-from ._keys import read_basic
+from ._keys import read_basic, write_basic
 
 __all__ = [
     "ArrayAt",
@@ -322,6 +322,9 @@ def _select_mask(x, mask, value):
 
 def setitem(x, key, value):
     """The array that ``x[key] = value`` leaves in ``x``."""
+    found = write_basic(x, key, value)
+    if found is not None:
+        return found
     value = _as_value(value, x.dtype)
     if isinstance(key, (bool, np.bool_)):
         return _fit(value, x.shape) if key else x

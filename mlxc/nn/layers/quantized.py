@@ -102,14 +102,13 @@ class _Quantized(Module):
         return self.weight.shape[-1] * 32 // self.bits
 
     def _product(self, x, name):
-        _checks.last_axis(name, x, self._columns(), f"packed weight {self.weight.shape}")
+        weight, bits = self["weight"], self.bits
+        columns = weight.shape[-1] * 32 // bits
+        if type(x) is not mx.array or x.shape[-1:] != (columns,):
+            _checks.last_axis(name, x, columns, f"packed weight {weight.shape}")
+        biases = self.get("biases")
         return mx.quantized_matmul(
-            x,
-            self["weight"],
-            scales=self["scales"],
-            biases=self.get("biases"),
-            transpose=True,
-            **self._settings(),
+            x, weight, self["scales"], biases, True, self.group_size, bits, self.mode
         )
 
     def _settings_repr(self):
