@@ -14,7 +14,7 @@ from mlxc._kernels.tile cimport F32, LANES, dot, narrow_row, row_product, tile_p
 from mlxc._kernels.types cimport f32
 
 cdef enum:
-    SINGLE_KEYS = 256  # keys of a tile of row-by-row units
+    SINGLE_KEYS = 64  # keys of a tile of row-by-row units
 
 cdef struct Rows:
     # One unit.

@@ -16,7 +16,7 @@ from mlxc._kernels.packing cimport (
     AFFINE, BLOCK, BYTES, DEPTH, FEW, MX, PANEL, ROWS, PackedProduct, Packing,
 )
 from mlxc._kernels.tile cimport (
-    LANES, ZERO, Vector, at, dot, narrow_row, put, tile_product, widen_row,
+    LANES, ZERO, Vector, at, dot, narrow_row, put, tile_product, total_of, widen_row,
 )
 from mlxc._kernels.types cimport f32, i32, u32
 
@@ -45,26 +45,6 @@ cdef extern from *:
     #define MLXC_TWO(x) __builtin_shufflevector(x, x, 0, 0, 1, 1)
     #define MLXC_FOUR(x) __builtin_shufflevector(x, x, 0, 1, 2, 3)
     #endif
-    /* The sum of the lanes. */
-    static inline float mlxc_total(mlxc_vector x) {
-        typedef float four __attribute__((vector_size(16)));
-        typedef float two __attribute__((vector_size(8)));
-    #if MLXC_LANES == 16
-        typedef float eight __attribute__((vector_size(32)));
-        eight y = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7)
-            + __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
-    #else
-        mlxc_vector y = x;
-    #endif
-    #if MLXC_LANES > 4
-        four z = __builtin_shufflevector(y, y, 0, 1, 2, 3)
-            + __builtin_shufflevector(y, y, 4, 5, 6, 7);
-    #else
-        four z = y;
-    #endif
-        two last = __builtin_shufflevector(z, z, 0, 1) + __builtin_shufflevector(z, z, 2, 3);
-        return last[0] + last[1];
-    }
     static inline mlxc_vector mlxc_spread(const float *v, int each) {
         mlxc_vector x = *(const mlxc_vector *)v;
         return 2 * each == MLXC_LANES ? MLXC_TWO(x) : MLXC_FOUR(x);
@@ -73,7 +53,6 @@ cdef extern from *:
     ctypedef u32 Words "mlxc_words"
     Vector field "MLXC_FIELD"(Words w, int shift, int mask) noexcept nogil
     Vector placed "MLXC_PLACED"(Words w, int place, int bits) noexcept nogil
-    f32 total_of "mlxc_total"(Vector x) noexcept nogil
     void __builtin_prefetch(const void*) noexcept nogil
     int __builtin_ctzll(unsigned long long) noexcept nogil
     Vector spread "mlxc_spread"(const f32* v, int each) noexcept nogil

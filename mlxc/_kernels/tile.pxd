@@ -25,12 +25,33 @@ cdef extern from *:
     #endif
     typedef float __attribute__((vector_size(4 * MLXC_LANES), aligned(4), may_alias)) mlxc_vector;
     #define MLXC_ZERO ((mlxc_vector){0})
+    /* The sum of the lanes. */
+    static inline float mlxc_total(mlxc_vector x) {
+        typedef float four __attribute__((vector_size(16)));
+        typedef float two __attribute__((vector_size(8)));
+    #if MLXC_LANES == 16
+        typedef float eight __attribute__((vector_size(32)));
+        eight y = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7)
+            + __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
+    #else
+        mlxc_vector y = x;
+    #endif
+    #if MLXC_LANES > 4
+        four z = __builtin_shufflevector(y, y, 0, 1, 2, 3)
+            + __builtin_shufflevector(y, y, 4, 5, 6, 7);
+    #else
+        four z = y;
+    #endif
+        two last = __builtin_shufflevector(z, z, 0, 1) + __builtin_shufflevector(z, z, 2, 3);
+        return last[0] + last[1];
+    }
     #endif
     """
     ctypedef f32 Vector "mlxc_vector"
     enum:
         LANES "MLXC_LANES"
     const Vector ZERO "MLXC_ZERO"
+    f32 total_of "mlxc_total"(Vector x) noexcept nogil
 
 cdef enum:
     F32 = 0   # how numbers are stored
@@ -162,6 +183,26 @@ cdef inline void one_row(
     put(c + LANES, c1, add)
 
 
+cdef inline void one_wide_row(
+    f32* c, const f32* a, const f32* b, Py_ssize_t ldb, Py_ssize_t k
+) noexcept nogil:
+    """1 row by 4 * LANES columns, added."""
+    cdef Vector c0 = ZERO, c1 = ZERO, c2 = ZERO, c3 = ZERO
+    cdef Py_ssize_t p
+    cdef f32 x
+    for p in range(k):
+        x = a[p]
+        c0 = c0 + x * at(b)
+        c1 = c1 + x * at(b + LANES)
+        c2 = c2 + x * at(b + 2 * LANES)
+        c3 = c3 + x * at(b + 3 * LANES)
+        b += ldb
+    put(c, c0, True)
+    put(c + LANES, c1, True)
+    put(c + 2 * LANES, c2, True)
+    put(c + 3 * LANES, c3, True)
+
+
 cdef inline void tile_product(
     f32* c, Py_ssize_t ldc, const f32* a, Py_ssize_t row, Py_ssize_t col,
     const f32* b, Py_ssize_t ldb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, bint add
@@ -185,6 +226,9 @@ cdef inline void row_product(
     """c += a @ b for one row and any n."""
     cdef Py_ssize_t j = 0, p
     cdef f32 total
+    while j + 4 * LANES <= n:
+        one_wide_row(c + j, a, b + j, ldb, k)
+        j += 4 * LANES
     while j + 2 * LANES <= n:
         one_row(c + j, a, 1, b + j, ldb, k, True)
         j += 2 * LANES
@@ -199,9 +243,8 @@ cdef inline void row_product(
 cdef inline f32 dot(const f32* a, const f32* b, Py_ssize_t n) noexcept nogil:
     """Sum of products, in four vectors of partial sums."""
     cdef Vector s0 = ZERO, s1 = ZERO, s2 = ZERO, s3 = ZERO
-    cdef f32[LANES] lanes
-    cdef f32 total = <f32>0.0
-    cdef Py_ssize_t i = 0, j
+    cdef f32 total
+    cdef Py_ssize_t i = 0
     while i + 4 * LANES <= n:
         s0 = s0 + at(a + i) * at(b + i)
         s1 = s1 + at(a + i + LANES) * at(b + i + LANES)
@@ -211,9 +254,7 @@ cdef inline f32 dot(const f32* a, const f32* b, Py_ssize_t n) noexcept nogil:
     while i + LANES <= n:
         s0 = s0 + at(a + i) * at(b + i)
         i += LANES
-    put(lanes, (s0 + s1) + (s2 + s3), False)
-    for j in range(LANES):
-        total = total + lanes[j]
+    total = total_of((s0 + s1) + (s2 + s3))
     while i < n:
         total = total + a[i] * b[i]
         i += 1
