@@ -49,6 +49,8 @@ LONG = {
     "transforms": ("a = mx.ones((2**14, 2**12))", "[mx.fft.fft(a), mx.fft.fft(a, axis=0)]"),
     "a factorisation": ("a = mx.random.normal((1000, 1000))", "mx.linalg.svd(a)"),
     "a factor": ("a = mx.eye(6000)", "mx.linalg.cholesky(a)"),
+    "a system": ("a = mx.random.normal((4000, 4000))", "mx.linalg.solve(a, a)"),
+    "reflections": ("a = mx.random.normal((4000, 4000))", "mx.linalg.qr(a)"),
     "inverses": ("a = mx.random.normal((4000, 100, 100))", "mx.linalg.inv(a)"),
 }
 

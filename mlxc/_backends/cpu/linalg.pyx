@@ -6,6 +6,7 @@ products are spread. Input that has no answer (singular, not positive definite) 
 ``numpy.linalg.LinAlgError``, which is a ``ValueError``.
 """
 
+from libc.stdint cimport uint32_t
 from libc.string cimport memset
 
 from numpy.linalg import LinAlgError
@@ -24,6 +25,8 @@ cdef enum:
     MIDDLE = 1 << 26     # the same, where the batch has many
     MANY = 16
     CHUNK = 1 << 17      # multiply-adds that are worth waking a thread for
+
+cdef str SINGULAR = "the matrix is singular; it must be invertible"
 
 cdef struct Batch:
     System like
@@ -73,6 +76,7 @@ cdef int set_batch(Batch* batch, str op, View* a, View* b, View* out) except -1:
     """The kernels, the sizes and the strides of matrices; outputs beside the first are the
     caller's."""
     cdef System* s = &batch.like
+    cdef int axis
     word = "f32" if a.itemsize == 4 else "f64"
     memset(batch, 0, sizeof(Batch))
     batch.solve = <solve_fn>kernel(f"linalg_{op}_{word}")
@@ -84,7 +88,9 @@ cdef int set_batch(Batch* batch, str op, View* a, View* b, View* out) except -1:
         s.k = b.shape[b.ndim - 1]
         s.b, s.b_row, s.b_col = b.data, b.strides[b.ndim - 2], b.strides[b.ndim - 1]
     s.out = out.data
-    batch.count = 1 if s.m == 0 or s.n == 0 else a.size // (s.m * s.n)
+    batch.count = 1
+    for axis in range(a.ndim - 2):
+        batch.count *= a.shape[axis]
     batch.out_bytes = out.size // max(1, batch.count) * out.itemsize
     batch.tools.family = family(op, a.dtype)
     batch.tools.multiply = multiply
@@ -136,4 +142,74 @@ cdef int launch_cholesky(View* ins, int nin, View* outs, int nout, object params
     return run_batch(&batch, "cholesky", "the matrix is not positive definite", ins[0].itemsize)
 
 
+cdef int launch_inv(View* ins, int nin, View* outs, int nout, object params) except -1:
+    cdef Batch batch
+    if outs[0].size == 0:
+        return 0
+    set_batch(&batch, "inv", &ins[0], NULL, &outs[0])
+    return run_batch(&batch, "inv", SINGULAR, ins[0].itemsize)
+
+
+cdef int launch_solve(View* ins, int nin, View* outs, int nout, object params) except -1:
+    cdef Batch batch
+    if outs[0].size == 0:
+        return 0
+    set_batch(&batch, "solve", &ins[0], &ins[1], &outs[0])
+    return run_batch(&batch, "solve", SINGULAR, ins[0].itemsize)
+
+
+cdef int launch_solve_triangular(
+    View* ins, int nin, View* outs, int nout, object params
+) except -1:
+    cdef Batch batch
+    if outs[0].size == 0:
+        return 0
+    set_batch(&batch, "solve_triangular", &ins[0], &ins[1], &outs[0])
+    batch.like.upper = params[0]
+    return run_batch(&batch, "solve_triangular", SINGULAR, ins[0].itemsize)
+
+
+cdef int launch_lu_factor(View* ins, int nin, View* outs, int nout, object params) except -1:
+    """Outputs: the factors, the exchanges, and P with A = L[P] @ U."""
+    cdef Batch batch
+    set_batch(&batch, "lu_factor", &ins[0], NULL, &outs[0])
+    batch.like.more = outs[1].data
+    batch.like.order = <uint32_t*>outs[2].data
+    batch.more_bytes = min(batch.like.m, batch.like.n) * outs[1].itemsize
+    batch.order_size = batch.like.m
+    return run_batch(&batch, "lu_factor", "", ins[0].itemsize)
+
+
+cdef int launch_qr(View* ins, int nin, View* outs, int nout, object params) except -1:
+    cdef Batch batch
+    if ins[0].size == 0:
+        return 0
+    set_batch(&batch, "qr", &ins[0], NULL, &outs[0])
+    batch.like.more = outs[1].data
+    batch.more_bytes = min(batch.like.m, batch.like.n) * batch.like.n * outs[1].itemsize
+    return run_batch(&batch, "qr", "", ins[0].itemsize)
+
+
+cdef int launch_det(View* ins, int nin, View* outs, int nout, object params) except -1:
+    cdef Batch batch
+    set_batch(&batch, "det", &ins[0], NULL, &outs[0])
+    return run_batch(&batch, "det", "", ins[0].itemsize)
+
+
+cdef int launch_slogdet(View* ins, int nin, View* outs, int nout, object params) except -1:
+    """Outputs: the sign, and the logarithm of the magnitude."""
+    cdef Batch batch
+    set_batch(&batch, "slogdet", &ins[0], NULL, &outs[0])
+    batch.like.more = outs[1].data
+    batch.more_bytes = outs[1].itemsize
+    return run_batch(&batch, "slogdet", "", ins[0].itemsize)
+
+
 register_launcher("cholesky", launch_cholesky)
+register_launcher("inv", launch_inv)
+register_launcher("solve", launch_solve)
+register_launcher("solve_triangular", launch_solve_triangular)
+register_launcher("lu_factor", launch_lu_factor)
+register_launcher("qr", launch_qr)
+register_launcher("det", launch_det)
+register_launcher("slogdet", launch_slogdet)
