@@ -138,7 +138,7 @@ def memory(options, cases):
         table.row(case.name, summary)
     lines = [
         *facts(names, options.threads),
-        "figures: megabytes above what the imported framework takes, see bench/memory.py",
+        "figures: megabytes, see bench/memory.py",
         conclusion(summaries),
     ]
     print(f"\n{lines[-1]}")

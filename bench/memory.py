@@ -1,8 +1,8 @@
 """The peak memory of a case: ``python -m bench.memory FRAMEWORK THREADS CASE`` prints its bytes.
 
-Method: a process of its own imports the framework and multiplies two small matrices, so that its
-code, threads and tables are there; what then is resident is the baseline. The case runs twice,
-which compiles and allocates. Memory that is free is given back to the system, the high-water mark
+Method: in a process of its own the case runs twice and is dropped, so that modules are loaded and
+code is compiled; what frameworks keep for reuse is given up, free memory goes back to the system,
+and what then is resident is the baseline. The case is made anew and runs twice; the high-water mark
 of the resident set is set back, and the case runs five times more. The mark less the baseline is
 the peak: weights, state, batch, what a step needs at once, and what caches keep. Where there is no
 /proc, the mark cannot be set back and includes compiling.
@@ -41,20 +41,26 @@ def forget_peak():
 
 
 def peak_of(case, framework):
-    """Bytes of this process above what the framework itself takes."""
+    """Bytes of this process above what it takes before the case is there."""
     from .registry import CASES, load
 
-    library, to, finish = load(framework)
-    small = to(__import__("numpy").ones((8, 8), "float32"))
-    finish(small @ small)
-    gc.collect()
+    library, _, _ = load(framework)
+    started(CASES[case], framework)
+    getattr(library, "clear_cache", int)()
+    forget_peak()
     before = resident("VmRSS")
-    step = CASES[case].start(framework)
-    step(), step()
+    step = started(CASES[case], framework)
     forget_peak()
     for _ in range(STEPS):
         step()
     return resident("VmHWM") - before
+
+
+def started(case, framework):
+    """The step of a case, run twice: it has compiled and allocated."""
+    step = case.start(framework)
+    step(), step()
+    return step
 
 
 def measure_memory(case, framework, threads):
