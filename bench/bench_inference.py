@@ -160,7 +160,7 @@ for _name, _count in (("token behind 127", 1), ("prompt of 128", LENGTH)):
         f"inference.4 bits 8x1024, {_name}",
         prompt,
         stateful=True,
-        memory=True,
+        memory=_count == 1,
         mlx=with_mlx(_count),
         torch=with_torch(_count),
     )

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from .measuring import ratio
 
 AHEAD, BEHIND = "#2a7f9e", "#c8553d"
+MANY = 60  # cases that do not get a bar each
 
 
 def facts(frameworks, threads):
@@ -92,19 +93,27 @@ def plots():
 
 
 def draw_ratios(path, summaries, title, label):
-    """A bar a case on a logarithmic axis."""
+    """The ratios on a logarithmic axis: a bar a case, or of many cases a dot each, by family."""
     plt = plots()
     ratios = {name: ratio(summary) for name, summary in summaries.items() if ratio(summary)}
     if plt is None or not ratios:
         return
-    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.2 * len(ratios)))
+    many = len(ratios) > MANY
+    lines = sorted({name.partition(".")[0] for name in ratios}) if many else list(ratios)
+    figure, axes = plt.subplots(figsize=(9, 1.2 + (0.3 if many else 0.2) * len(lines)))
     colors = [AHEAD if value >= 1 else BEHIND for value in ratios.values()]
-    axes.barh(list(ratios), [value - 1 for value in ratios.values()], left=1, color=colors)
+    if many:
+        places = [lines.index(name.partition(".")[0]) for name in ratios]
+        axes.scatter(list(ratios.values()), places, c=colors, s=14, alpha=0.7, linewidths=0)
+        axes.set_yticks(range(len(lines)), lines)
+        axes.grid(axis="y", linewidth=0.3)
+    else:
+        axes.barh(lines, [value - 1 for value in ratios.values()], left=1, color=colors)
     axes.set_xscale("log")
     axes.axvline(1, color="black", linewidth=0.8)
     axes.invert_yaxis()
-    axes.margins(y=0.01)
-    axes.tick_params(labelsize=7)
+    axes.margins(y=0.02)
+    axes.tick_params(which="both", labelsize=7)
     axes.set_xlabel(f"{label} of the best peer / {label} of mlxc (right of 1: mlxc is ahead)")
     axes.set_title(title, fontsize=9)
     save(plt, figure, path)
