@@ -63,6 +63,13 @@ def test_an_integer_outside_64_bits_is_refused(value):
         ([1, 2.5, True], "float32", (3,)),
         ([1, 1j], "complex64", (2,)),
         ([2**40, 1], "int64", (2,)),
+        ([1, 2**31], "int64", (2,)),
+        ([[1], [-(2**31) - 1]], "int64", (2, 1)),
+        ([-(2**31), 2**31 - 1], "int32", (2,)),
+        ([1.5, 2], "float32", (2,)),
+        ([[1.5], [True]], "float32", (2, 1)),
+        ([1.5, 1j], "complex64", (2,)),
+        ([[[1.0, 2.0], (3.0, 4.0)]] * 3, "float32", (3, 2, 2)),
         ([[1, 2], (3, 4)], "int32", (2, 2)),
         (((1.0,),), "float32", (1, 1)),
         ([np.float32(1), np.float32(2)], "float32", (2,)),
@@ -73,6 +80,27 @@ def test_nested_lists_take_the_dtype_that_holds_all_elements(value, dtype, shape
     x = mx.array(value)
     assert x.dtype.name == dtype and x.shape == shape
     assert x.tolist() == np.array(value).tolist()
+
+
+def test_floats_of_lists_are_rounded_once_and_may_become_infinite():
+    values = [0.1, -0.0, math.inf, 1e300, -1e300, 1e-46, 16777217.0]
+    with np.errstate(over="ignore"):
+        want = np.array(values).astype(np.float32)
+    got = np.array(mx.array(values))
+    np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(np.signbit(got), np.signbit(want))
+    assert math.isnan(mx.array([1.0, math.nan]).tolist()[1])
+
+
+@pytest.mark.parametrize("size", [0, 1, 262_144, 1_000_003])
+@pytest.mark.parametrize("dtype", ["uint8", "float32", ">f4", "bool", "float64"])
+def test_arrays_of_numpy_are_copied_whole_whatever_their_size(size, dtype):
+    values = (np.arange(size) % 251).astype(dtype)
+    x = mx.array(values)
+    assert x.dtype.name == {"bool": "bool_", "uint8": "uint8"}.get(dtype, "float32")
+    want = values.copy()
+    values[:] = 1
+    np.testing.assert_array_equal(np.array(x), want)
 
 
 def test_lists_may_hold_arrays_and_what_converts_to_arrays():
@@ -86,7 +114,11 @@ def test_lists_may_hold_arrays_and_what_converts_to_arrays():
     assert mx.array([Converts(), [7, 8]]).tolist() == [[5, 6], [7, 8]]
 
 
-@pytest.mark.parametrize("value", [[[1, 2], [3]], [1, [2]], [[1], 2], [[[1]], [[1, 2]]]], ids=str)
+@pytest.mark.parametrize(
+    "value",
+    [[[1, 2], [3]], [1, [2]], [[1], 2], [[[1]], [[1, 2]]], [[1.5] * 9, [1.5]], [[1.5], [[1.5]]]],
+    ids=str,
+)
 def test_ragged_lists_are_refused(value):
     with pytest.raises(ValueError, match=r"\[array\].*different lengths"):
         mx.array(value)

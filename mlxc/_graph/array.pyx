@@ -29,7 +29,7 @@ from mlxc._graph.node cimport (
     shape_tuple, tracing,
 )
 from mlxc._graph.values cimport (
-    elements_overlap, filled, first_leaf, nested_list, node_of_numpy, own_buffer,
+    elements_overlap, filled, first_leaf, nested_list, node_of_numbers, node_of_numpy, own_buffer,
 )
 from mlxc._memory.buffer cimport Buffer, new_buffer
 
@@ -264,6 +264,9 @@ cdef bint holds_array(object value, int depth=0) except -1:
 cdef Node node_of_list(object value):
     """Nested sequences of numbers, or of arrays of one shape."""
     import numpy
+    cdef Node node = node_of_numbers(value)
+    if node is not None:
+        return node
     if holds_array(value):
         return (<array>HOOKS["stack"]([wrap(node_of(item)) for item in value])).node
     try:
