@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 
 from mlxc._backends.metal.dispatch import LAUNCHERS, Operand
-from mlxc._graph.schedule import dense_strides
+from mlxc._backends.metal.layout import dense_strides
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 

@@ -9,10 +9,8 @@ import re
 import struct
 from functools import lru_cache
 
-from mlxc._graph.schedule import dense_strides
-
 from .dispatch import Bytes, Dispatch, In, Out, Scratch, launcher
-from .layout import element_strides
+from .layout import dense_strides, element_strides
 from .movement import copy
 
 __all__ = ["source_of"]

@@ -9,10 +9,8 @@ import math
 import struct
 from dataclasses import dataclass, field, replace
 
-from mlxc._graph.schedule import dense_strides
-
 from .dispatch import Bytes, Dispatch, In, Out, Scratch, launcher
-from .layout import LIMIT, element_strides, joined, up
+from .layout import LIMIT, dense_strides, element_strides, joined, up
 
 ROOMS = (1024, 4096)  # numbers that threadgroups hold
 MOST = ROOMS[-1]

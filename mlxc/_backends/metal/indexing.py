@@ -3,13 +3,12 @@
 import struct
 from math import prod
 
-from mlxc._graph.schedule import dense_strides
 from mlxc._table.dtypes import CODE
 from mlxc._table.rows import BY_NAME
 
 from .dispatch import Bytes, Dispatch, Faults, In, Operand, Out, Scratch, launcher
 from .expressions import STORED, compute_type
-from .layout import LIMIT, SPREAD, element_strides, joined, spread
+from .layout import LIMIT, SPREAD, dense_strides, element_strides, joined, spread
 from .movement import block, copy, pack_longs, pack_uints
 from .reduce import OPERATIONS
 from .sort import sorted_pairs

@@ -2,7 +2,16 @@
 
 from .dispatch import Operand
 
-__all__ = ["LIMIT", "SPREAD", "element_strides", "joined", "spread", "threads_for", "up"]
+__all__ = [
+    "LIMIT",
+    "SPREAD",
+    "dense_strides",
+    "element_strides",
+    "joined",
+    "spread",
+    "threads_for",
+    "up",
+]
 
 LIMIT = 2**31  # extents and counts that kernels hold in 32 bits stay below it
 SPREAD = 32768  # threadgroups along y; more stand along z
@@ -31,6 +40,15 @@ def element_strides(operand: Operand) -> tuple[int, ...] | None:
     if any(stride % operand.itemsize for stride in operand.strides):
         return None
     return tuple(stride // operand.itemsize for stride in operand.strides)
+
+
+def dense_strides(shape, step: int) -> tuple[int, ...]:
+    """Strides of a row-major array without gaps, whose last axis goes by `step`."""
+    strides: list[int] = []
+    for extent in reversed(shape):
+        strides.insert(0, step)
+        step *= max(extent, 1)
+    return tuple(strides)
 
 
 def joined(shape, *strides):
