@@ -39,6 +39,8 @@ CASES = [
     ((2, 3, 1200, 2), (3, 2, 5, 2), dict(stride=2, low=2, high=1)),  # lines in several blocks
     ((1, 6, 7, 1024), (17, 2, 2, 1024), dict(low=1)),  # pixels that would meet in the cache
     ((40, 6, 6, 24), (40, 3, 3, 24), dict(low=1, high=1)),  # a gradient in many parts
+    ((2, 9, 10, 18), (30, 3, 3, 9), dict(groups=2, low=1)),  # groups that begin amid a pair
+    ((2, 9, 10, 36), (60, 3, 3, 18), dict(groups=2, low=1)),
 ]
 
 
@@ -143,11 +145,22 @@ def test_vmap_agrees_with_one_example_at_a_time(batched, groups):
         assert np.allclose(np.array(out[k]), np.array(one), atol=1e-5)
 
 
-def test_operands_of_any_strides_are_convolved():
-    x, w = numbers(8, 2, 3, 9), numbers(3, 5, 2, 8)
-    channels_last, weights = mx.transpose(x, (1, 2, 3, 0)), mx.swapaxes(w, 0, 1)
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-4), ("bfloat16", 0.2)])
+def test_operands_of_any_strides_are_convolved(dtype, tolerance):
+    x, w = numbers(9, 2, 3, 9, dtype=dtype), numbers(9, 3, 2, 11, dtype=dtype)
+    channels_last, weights = mx.transpose(x, (1, 2, 3, 0)), mx.transpose(w, (3, 1, 2, 0))
     expected = reference(exact(channels_last), exact(weights), **PLAIN)
-    assert np.allclose(exact(mx.conv2d(channels_last, weights)), expected, atol=1e-4)
+    assert np.allclose(exact(mx.conv2d(channels_last, weights)), expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("channels", [2, 3, 5])
+def test_an_infinite_number_reaches_the_pixels_that_see_it_alone(dtype, channels):
+    x = np.ones((1, 6, 7, channels))
+    x[0, 2, 3] = np.inf
+    image, weights = mx.array(x), mx.ones((20, 1, 1, channels))
+    y = mx.conv2d(image.astype(getattr(mx, dtype)), weights.astype(getattr(mx, dtype)))
+    assert (np.isfinite(exact(y)).all(-1) == np.isfinite(x).all(-1)).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

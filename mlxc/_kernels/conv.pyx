@@ -4,7 +4,7 @@ Rules: work is cut into blocks of output pixels. The input lines that a block ne
 place, or first copied where they need padding, another format or room between pixels; weights are
 packed into panels as wide as a tile. Every result is one sum in one order, whatever the blocks are;
 gradients of the weights are summed in parts fixed by sizes alone. Stored formats end at copying:
-tiles see the compute type only.
+tiles see the compute type only, or pairs of bfloat16 as if each were one float.
 """
 
 from libc.string cimport memcpy, memset
@@ -146,19 +146,26 @@ cdef void copy_line(const Conv* g, const char* s, Py_ssize_t first, Py_ssize_t c
     """Input pixels first to first + count of the line at s; zeros outside it."""
     cdef Py_ssize_t before = least(most(-first, 0), count)
     cdef Py_ssize_t inside = most(least(first + count, g.axis[2].size) - most(first, 0), 0)
-    cdef Py_ssize_t p
+    cdef Py_ssize_t p, c
+    cdef u16* half
     if before > 0:
         memset(to, 0, before * g.pitch * sizeof(real))
         to += before * g.pitch
-    s += most(first, 0) * g.x_pixel * g.itemsize
-    if g.pitch == g.x_pixel and (not g.lanes or (g.group_in == 1 and g.group_out == 1)):
+    s += most(first, 0) * g.x_bytes
+    if g.pairs and g.group_in % 2 != 0:
+        for p in range(inside):
+            half = <u16*>(to + p * g.pitch)
+            for c in range(g.group_in):
+                half[c] = (<const u16*>(s + p * g.x_bytes))[c]
+            half[g.group_in] = 0  # the last channel's partner
+    elif g.pitch == g.x_pixel and (not g.lanes or (g.group_in == 1 and g.group_out == 1)):
         if inside > 0:  # behind the last pixel's channels of a group may be nothing
-            widen(s, g.form, to, (inside - 1) * g.pitch + g.channels)
+            widen(s, g.x_form, to, (inside - 1) * g.pitch + g.channels)
     elif g.lanes and (g.group_in > 1 or g.group_out > 1):
         spread_line(g, s, inside, to)
     else:
         for p in range(inside):
-            widen(s + p * g.x_pixel * g.itemsize, g.form, to + p * g.pitch, g.channels)
+            widen(s + p * g.x_bytes, g.x_form, to + p * g.pitch, g.channels)
     p = count - before - inside
     if p > 0:
         memset(to + inside * g.pitch, 0, p * g.pitch * sizeof(real))
@@ -190,7 +197,7 @@ cdef void fetch_lines(const Conv* g, Block* b, char* buffer, bint edges,
                 copy_line(
                     g,
                     g.x + ((b.image * d.size + depth) * h.size + b.lowest + line) * w.size
-                    * g.x_pixel * g.itemsize,
+                    * g.x_bytes,
                     first, b.span, to + (tap * b.slots + line) * b.span * g.pitch,
                 )
 
@@ -219,25 +226,40 @@ cdef inline Py_ssize_t result_at(const Conv* g, const Block* b, Py_ssize_t i,
 
 # ---- forward ----
 
-cdef void turn_weights(const Conv* g, const char* w, Py_ssize_t results, Py_ssize_t channels,
-                       real* to, Py_ssize_t apart) noexcept nogil:
-    """to[c * apart + o] = w[o, c] of one tap."""
-    cdef Py_ssize_t o = 0, c = 0, i
+cdef inline real weight(const Conv* g, const char* w, Py_ssize_t c, bint whole,
+                        real kind) noexcept nogil:
+    """Channel c of the weights of one result, or a pair of channels, which may lack its second."""
+    cdef u16[2] pair
+    cdef real both = 0
     if real is float:
-        if g.form == OWN and g.w_in == sizeof(float):
+        if g.pairs:
+            pair[0] = (<const u16*>(w + 2 * c * g.w_in))[0]
+            pair[1] = (<const u16*>(w + (2 * c + 1) * g.w_in))[0] if whole else 0
+            memcpy(&both, pair, 4)
+            return both
+    return fetch[real](w + c * g.w_in, g.form, 0)
+
+
+cdef void turn_weights(const Conv* g, const char* w, Py_ssize_t results, Py_ssize_t channels,
+                       bint whole, real* to, Py_ssize_t apart) noexcept nogil:
+    """to[c * apart + o] = w[o, c] of one tap; whole: the last pair has both of its channels."""
+    cdef Py_ssize_t o = 0, c = 0, i, fours = channels // 4 * 4
+    if real is float:
+        if g.pairs and channels > 0 and not whole:
+            fours = (channels - 1) // 4 * 4
+        if g.w_in == (2 if g.pairs else 4) and (g.pairs or g.form == OWN):
             while o + 4 <= results:
-                c = 0
-                while c + 4 <= channels:
-                    transpose4(w + o * g.w_out + c * g.w_in, g.w_out,
+                for c in range(0, fours, 4):
+                    transpose4(w + o * g.w_out + c * sizeof(float), g.w_out,
                                <char*>(to + c * apart + o), apart * sizeof(float))
-                    c += 4
-                for c in range(c, channels):
+                for c in range(fours, channels):
                     for i in range(o, o + 4):
-                        to[c * apart + i] = fetch[real](w + i * g.w_out + c * g.w_in, OWN, 0)
+                        to[c * apart + i] = weight[real](g, w + i * g.w_out, c,
+                                                         whole or c + 1 < channels, 0)
                 o += 4
     for c in range(channels):
         for i in range(o, results):
-            to[c * apart + i] = fetch[real](w + i * g.w_out + c * g.w_in, g.form, 0)
+            to[c * apart + i] = weight[real](g, w + i * g.w_out, c, whole or c + 1 < channels, 0)
 
 
 cdef void pack(const Conv* g, Py_ssize_t unit, real kind) noexcept nogil:
@@ -248,6 +270,7 @@ cdef void pack(const Conv* g, Py_ssize_t unit, real kind) noexcept nogil:
     cdef Py_ssize_t taps = g.axis[0].taps * taps_h * taps_w, panel = g.vectors * g.width
     cdef Py_ssize_t inner = g.group_in if g.lanes else g.channels
     cdef Py_ssize_t p, first, columns, apart, n, c, c0, c1, j
+    cdef Py_ssize_t w_step = g.w_in * (2 if g.pairs else 1)
     cdef real* to
     cdef const char* w = (
         g.w + (g.axis[0].tap + kd * g.axis[0].tap_step) * g.w_tap[0]
@@ -268,7 +291,8 @@ cdef void pack(const Conv* g, Py_ssize_t unit, real kind) noexcept nogil:
                 to += ((unit // taps_w * inner + c0) * taps_w + kw) * columns
             else:
                 to += (unit * inner + c0) * columns
-            turn_weights(g, w + first * g.w_out + c0 * g.w_in, n, c1 - c0, to, apart)
+            turn_weights(g, w + first * g.w_out + c0 * w_step, n, c1 - c0,
+                         c1 < inner or g.group_in % 2 == 0, to, apart)
             for c in range(c1 - c0):
                 for j in range(n, columns):
                     to[c * apart + j] = 0

@@ -10,7 +10,15 @@ unrolled code keeps its tile in registers. Standard library only: setup.py calls
 # vectors.
 SHAPES = {"v4": (64, 12, 2, 12), "v3": (32, 6, 2, 8), "v2": (16, 4, 2, 8), "arm64": (16, 8, 3, 12)}
 TAPS = 3  # that share a vector in `lanes`
+PAIRED = ("v4",)  # where some processors multiply pairs of bfloat16
 TYPES = (("f32", "float", 4), ("f64", "double", 8))
+
+# Of each kind of tile: what is read at a row, and how its product is added.
+WORK = {
+    "dense": ("{at}[0]", "{c} + x * {b}"),
+    "lanes": ("(<const {u}*>{at})[0]", "{c} + x * {b}"),
+    "pairs": ("spread_pair({at})", "add_pairs({c}, x, {b})"),
+}
 
 HEADER = '''# Printed by mlxc/_kernels/conv_render.py: do not edit.
 """Register tiles of convolutions. See mlxc/_kernels/stencil.pxd."""
@@ -28,6 +36,26 @@ cdef extern from *:
     const v_f32 NOTHING_f32 "((v_f32){0})"
     const v_f64 NOTHING_f64 "((v_f64){0})"
 
+'''
+
+# The instruction is beyond the set: whether the processor has it is asked as the program runs, and
+# only assembly may name it in functions for any processor.
+PAIRS = '''cdef extern from *:
+    """
+    static inline int can_pair(void) { return __builtin_cpu_supports("avx512bf16"); }
+    static inline v_f32 spread_pair(const float *p) {
+        v_f32 x;
+        __asm__("vbroadcastss %1, %0" : "=v"(x) : "m"(*p));
+        return x;
+    }
+    static inline v_f32 add_pairs(v_f32 c, v_f32 x, v_f32 b) {
+        __asm__("vdpbf16ps %2, %1, %0" : "+v"(c) : "v"(x), "v"(b));
+        return c;
+    }
+    """
+    bint can_pair() noexcept nogil
+    v_f32 spread_pair(const float*) noexcept nogil
+    v_f32 add_pairs(v_f32, v_f32, v_f32) noexcept nogil
 '''
 
 
@@ -53,13 +81,22 @@ def render(isa: str) -> dict[str, str]:
         parts += [_tile("lanes", word, name, m, 1, width) for m in range(1, tall + 1)]
         parts.append(_choice("dense", word, rows, vectors))
         parts.append(_choice("lanes", word, tall, 1))
-        parts.append(_measures(word, rows, vectors, tall, width))
+        paired = word == "f32" and isa in PAIRED
+        if paired:
+            parts.append(PAIRS)
+            parts += [
+                _tile("pairs", word, name, m, v, width)
+                for v in range(1, vectors + 1)
+                for m in range(1, rows + 1)
+            ]
+            parts.append(_choice("pairs", word, rows, vectors))
+        parts.append(_measures(word, rows, vectors, tall, width, paired))
     parts.append(_table())
     return {"conv_tiles": "\n\n".join(parts)}
 
 
 def _tile(kind: str, word: str, name: str, m: int, vectors: int, width: int) -> str:
-    """c = the sum over runs and k of a[i, k] * b[k, j] (+ c)."""
+    """c = the sum over runs and k of a[i, k] * b[k, j] (+ c); pairs: of both their products."""
     v, u = f"v_{word}", f"u_{word}"
     sums = [[f"c{i}_{j}" for j in range(vectors)] for i in range(m)]
     flat = [one for row in sums for one in row]
@@ -72,7 +109,7 @@ def _tile(kind: str, word: str, name: str, m: int, vectors: int, width: int) -> 
         "    cdef const Run* end = t.runs + t.count",
         "    cdef Py_ssize_t k, length = t.length, ra = t.ra, ca = t.ca, rb = t.rb, row = t.row",
         f"    cdef const {name}* b",
-        f"    cdef {v if kind == 'lanes' else name} x",
+        f"    cdef {name if kind == 'dense' else v} x",
     ]
     out += [f"    cdef const {name}* a{i}" for i in bases]
     held = TAPS if kind == "lanes" else vectors
@@ -85,9 +122,11 @@ def _tile(kind: str, word: str, name: str, m: int, vectors: int, width: int) -> 
     out.append("        while k < length:")
     out += [f"            b{j} = (<const {u}*>(b + {j * width}))[0]" for j in range(vectors)]
     for i in range(m):
-        at = _row(i)
-        out.append(f"            x = {f'(<const {u}*>{at})[0]' if kind == 'lanes' else at + '[0]'}")
-        out += [f"            {sums[i][j]} = {sums[i][j]} + x * b{j}" for j in range(vectors)]
+        x, add = WORK[kind]
+        out.append(f"            x = {x.format(u=u, at=_row(i))}")
+        out += [
+            f"            {one} = {add.format(c=one, b=f'b{j}')}" for j, one in enumerate(sums[i])
+        ]
     out += [f"            a{i} += ca" for i in bases]
     out += ["            b += rb", "            k += 1", "        run += 1", "    if t.add:"]
     places = [f"{i} * row + {j * width}" for i in range(m) for j in range(vectors)]
@@ -130,16 +169,18 @@ def _choice(kind: str, word: str, rows: int, vectors: int) -> str:
     return "\n".join(out)
 
 
-def _measures(word: str, rows: int, vectors: int, tall: int, width: int) -> str:
-    return "\n".join(
-        [
-            f"cdef void measures_{word}(Conv* g) noexcept nogil:",
-            f"    g.width = {width}",
-            f"    g.rows = {tall} if g.lanes else {rows}",
-            f"    g.vectors = 1 if g.lanes else {vectors}",
-            f"    g.tile = lanes_{word} if g.lanes else dense_{word}",
-        ]
-    )
+def _measures(word: str, rows: int, vectors: int, tall: int, width: int, paired: bool) -> str:
+    out = [
+        f"cdef void measures_{word}(Conv* g) noexcept nogil:",
+        f"    g.width = {width}",
+        f"    g.rows = {tall} if g.lanes else {rows}",
+        f"    g.vectors = 1 if g.lanes else {vectors}",
+        f"    g.tile = lanes_{word} if g.lanes else dense_{word}",
+    ]
+    if not paired:
+        return "\n".join([*out, "    g.pairs = False"])
+    out += ["    g.pairs = g.pairs and can_pair()", "    if g.pairs:"]
+    return "\n".join([*out, f"        g.tile = pairs_{word}"])
 
 
 def _table() -> str:

@@ -51,6 +51,9 @@ cdef struct Conv:
     int form                        # how all are stored: OWN, HALF or BRAIN
     Py_ssize_t itemsize             # bytes, stored
     Py_ssize_t x_pixel, y_pixel     # channels in memory
+    bint pairs                      # channels of x, and all that counts them, are pairs of bfloat16
+    int x_form                      # how x is stored: as form is, or OWN, if `pairs`
+    Py_ssize_t x_bytes              # from pixel to pixel of x
     Py_ssize_t channels, results    # of the group in hand (of all, if `lanes`)
     Py_ssize_t group_in, group_out  # `lanes`: channels of a group
     bint lanes

@@ -11,7 +11,7 @@ from libc.string cimport memset
 from mlxc._backends.cpu.kernels cimport kernel
 from mlxc._backends.cpu.matmul cimport form_of
 from mlxc._graph.kernel cimport View, register_launcher
-from mlxc._kernels.product cimport OWN
+from mlxc._kernels.product cimport BRAIN, OWN
 from mlxc._kernels.stencil cimport Axis, Conv, Run
 from mlxc._memory.buffer cimport scratch_alloc, scratch_free
 from mlxc._table.dtypes import CODE
@@ -131,7 +131,8 @@ cdef void set_axis(Axis* axis, const Setting* s, Py_ssize_t number, bint flip) n
             return
 
 
-cdef int set_conv(Conv* g, View* x, View* y, View* w, Py_ssize_t groups, Jobs* jobs) except -1:
+cdef int set_conv(Conv* g, View* x, View* y, View* w, Py_ssize_t groups, Jobs* jobs,
+                  bint forward) except -1:
     """Everything but the axes and the plan."""
     memset(g, 0, sizeof(Conv))
     g.images = x.shape[0]
@@ -146,7 +147,12 @@ cdef int set_conv(Conv* g, View* x, View* y, View* w, Py_ssize_t groups, Jobs* j
     g.lanes = groups > 1 and g.group_out <= 4 and g.group_in <= 8
     if g.lanes:
         g.channels, g.results = g.x_pixel, g.y_pixel
+    g.x_form, g.x_bytes = g.form, g.x_pixel * g.itemsize
+    g.pairs = forward and g.form == BRAIN and not g.lanes and g.channels > 1
     jobs.measures(g)
+    if g.pairs:
+        g.x_form, g.channels = OWN, (g.channels + 1) // 2
+        g.x_pixel //= 2  # of an odd number of channels lines are copied
     g.wide = (g.results + g.width - 1) // g.width * g.width
     return 0
 
@@ -186,7 +192,8 @@ cdef void plan_lines(Conv* g, Py_ssize_t size) noexcept nogil:
     """How input lines are read."""
     cdef bint spread = g.lanes and (g.group_in > 1 or g.group_out > 1)
     g.pitch = g.group_in * g.wide if spread else g.wide if g.lanes else g.channels
-    g.copied = g.form != OWN or spread or (g.lanes and g.wide != g.results)
+    g.copied = g.x_form != OWN or spread or (g.lanes and g.wide != g.results)
+    g.copied |= g.pairs and g.group_in % 2 != 0
     if not g.lanes and g.pitch * g.axis[2].move * size % ALIAS == 0:
         g.pitch += 64 // size  # rows of a tile would push each other out of the cache
         g.copied = True
@@ -285,7 +292,7 @@ cdef int run_class(Conv* g, const Jobs* jobs, bint gradient, Py_ssize_t groups) 
             else:
                 run_units(jobs.pack, g, taps, alone)
                 run_units(jobs.forward, g, g.units, alone)
-            g.x += g.channels * g.itemsize
+            g.x += g.group_in * g.itemsize
             g.y += g.results * g.itemsize
             g.w += g.results * g.w_out
     scratch_free(scratch, bytes_)
@@ -299,7 +306,7 @@ cdef int run_classes(View* x, View* y, View* w, object params, bint gradient) ex
     cdef Jobs* jobs = jobs_of(x.dtype)
     cdef Py_ssize_t groups = params[5], number, classes
     cdef bint flip = params[6]
-    set_conv(&whole, x, y, w, groups, jobs)
+    set_conv(&whole, x, y, w, groups, jobs, not gradient)
     read_settings(settings, x, y, w, params)
     simplify(settings, &whole)
     classes = period(&settings[0]) * period(&settings[1]) * period(&settings[2])
