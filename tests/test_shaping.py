@@ -275,6 +275,24 @@ def test_transposed_copies_hold_the_same_bits(axes, shape, dtype):
     np.testing.assert_array_equal(got.view(bits), expected.view(bits))
 
 
+ROW_LENGTHS = [*range(1, 36), 63, 64, 65, 127, 128, 129, 255, 257, 1023, 1025, 5000]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "int64"])
+@pytest.mark.parametrize("step", [1, -1, 2, -2, 3, 0])
+def test_rows_of_any_length_and_step_are_moved_whole(dtype, step):
+    for n in ROW_LENGTHS:
+        x = (np.arange(7 * 5 * n * max(abs(step), 1)) % 251).astype(dtype).reshape(7, 5, -1)
+        a = mx.array(x)
+        if step == 0:
+            x, a = x[..., :1], a[..., :1]
+            want, got = np.broadcast_to(x, (7, 5, n)), mx.broadcast_to(a, (7, 5, n))
+        else:
+            want, got = x[..., ::step], a[..., ::step]
+        got = mx.contiguous(mx.transpose(got[1:], (1, 0, 2)))
+        np.testing.assert_array_equal(np.array(got), np.transpose(want[1:], (1, 0, 2)))
+
+
 @pytest.mark.parametrize(
     "part", [np.s_[::-1], np.s_[:, ::-1], np.s_[::2], np.s_[:, 3:], np.s_[5:, 1::3]], ids=str
 )

@@ -168,46 +168,49 @@ def _along(t, c, w, wrap):
     )
 
 
-# Rows of bytes: short ones in moves of a size that is known here, the last of which overlaps the
-# others; all but the shortest while those that come next are on their way from memory.
-ROWS = """
+# A row of bytes: a short one in moves of a size that is known here, the last of which overlaps the
+# others.
+RUN = """
 cdef enum:
     AHEAD = 2048  # bytes of rows that are asked for before they are read
     SHORT = 1024  # bytes of rows that are not worth a call
+
+
+cdef inline void copy_run(char* dst, const char* src, Py_ssize_t row) noexcept nogil:
+    cdef Py_ssize_t b
+    {moves}
+    elif {line} <= row <= SHORT:
+        for b in range(0, row - {line}, {line}):
+            memcpy(dst + b, src + b, {line})
+        memcpy(dst + row - {line}, src + row - {line}, {line})
+    else:
+        memcpy(dst, src, row)
 
 
 cdef void take_rows(
     const char* src, const int64_t* offsets, char* dst, Py_ssize_t row, Py_ssize_t n
 ) noexcept nogil:
     cdef Py_ssize_t k, b, ahead = 1 + AHEAD // row
-    cdef const char* line
     for k in range(n):
-        line = src + offsets[k]
         if row >= {line} and k + ahead < n:
             for b in range(0, min(row, <Py_ssize_t>AHEAD), {line}):
                 prefetch(src + offsets[k + ahead] + b)
-        {moves}
-        elif {line} <= row <= SHORT:
-            for b in range(0, row - {line}, {line}):
-                memcpy(dst + b, line + b, {line})
-            memcpy(dst + row - {line}, line + row - {line}, {line})
-        else:
-            memcpy(dst, line, row)
+        copy_run(dst, src + offsets[k], row)
         dst += row
 
 """
 
 
-def _rows():
-    """take_rows with a case for every power of two that two moves can cover."""
+def _runs():
+    """copy_run with a case for every power of two that two moves can cover, and take_rows."""
     moves = []
     for w in (32, 16, 8, 4):
         moves.append(
             f"{'el' if moves else ''}if {w} <= row < {2 * w}:\n"
-            f"            memcpy(dst, line, {w})\n"
-            f"            memcpy(dst + row - {w}, line + row - {w}, {w})"
+            f"        memcpy(dst, src, {w})\n"
+            f"        memcpy(dst + row - {w}, src + row - {w}, {w})"
         )
-    return ROWS.format(line=LINE, moves="\n        ".join(moves))
+    return RUN.format(line=LINE, moves="\n    ".join(moves))
 
 
 # Whole cache lines are read, turned in a small square, and written as whole lines: neither side
@@ -262,9 +265,28 @@ cdef void fold_set_{w}(
         value = (<const word{w}*>src)[0]
         for j in range(n):
             (<word{w}*>dst)[j] = value
+    elif dst_stride == {w} and src_stride == 2 * {w}:
+        for j in range(n):
+            (<word{w}*>dst)[j] = (<const word{w}*>src)[2 * j]
+    elif dst_stride == {w} and src_stride == -{w}:
+        for j in range(n):
+            (<word{w}*>dst)[j] = (<const word{w}*>src)[-j]
     else:
         for j in range(n):
             (<word{w}*>(dst + j * dst_stride))[0] = (<const word{w}*>(src + j * src_stride))[0]
+
+
+cdef void rows_set_{w}(
+    char* dst, Py_ssize_t dst_step, Py_ssize_t dst_stride, const char* src, Py_ssize_t src_step,
+    Py_ssize_t src_stride, Py_ssize_t rows, Py_ssize_t n
+) noexcept nogil:
+    cdef Py_ssize_t r
+    if dst_stride == {w} and src_stride == {w}:
+        for r in range(rows):
+            copy_run(dst + r * dst_step, src + r * src_step, n * {w})
+    else:
+        for r in range(rows):
+            fold_set_{w}(dst + r * dst_step, dst_stride, src + r * src_step, src_stride, n)
 
 
 cdef void index_set_{w}(
@@ -337,11 +359,11 @@ def render(isa):
         parts.append(OFFSETS.format(t=t, c=c, wrap=wrap))
         parts += [_along(t, c, w, wrap) for w in WIDTHS]
         names += [f"offsets_{t}", *(f"along_{t}_{w}" for w in WIDTHS)]
-    parts.append(_rows())
+    parts.append(_runs())
     names.append("take_rows")
     for w in WIDTHS:
         parts.append(TURN.format(w=w, side=LINE // w) + MOVES.format(w=w))
-        names += [f"turn_{w}", f"take_{w}", f"fold_set_{w}", f"index_set_{w}"]
+        names += [f"{kind}_{w}" for kind in ("turn", "take", "fold_set", "rows_set", "index_set")]
     for t, c in STORED.items():
         for op, formula in _formulas(t).items():
             parts.append(COMBINE.format(op=op, t=t, c=c, body=_body(t, formula)))

@@ -9,6 +9,11 @@ from mlxc._graph.kernel cimport View
 ctypedef void (*fold_fn)(
     char* dst, Py_ssize_t dst_stride, const char* src, Py_ssize_t src_stride, Py_ssize_t n
 ) noexcept nogil
+# dst[r, j] = src[r, j], rows a step apart
+ctypedef void (*set_rows_fn)(
+    char* dst, Py_ssize_t dst_step, Py_ssize_t dst_stride, const char* src, Py_ssize_t src_step,
+    Py_ssize_t src_stride, Py_ssize_t rows, Py_ssize_t n
+) noexcept nogil
 # *(dst + offsets[j]) = combine(itself, src[j]), in the order of j
 ctypedef void (*index_fn)(
     char* dst, const int64_t* offsets, const char* src, Py_ssize_t src_stride, Py_ssize_t n
@@ -52,6 +57,7 @@ cdef struct Block:
     Py_ssize_t size                    # elements
     Py_ssize_t itemsize
     fold_fn fold
+    set_rows_fn set_rows               # what is moved, not combined: many rows a call; or NULL
     char* dst
     const char* src
     # Blocks that are moved, not combined, and lie across each other: see find_plane

@@ -19,9 +19,11 @@ cdef enum:
 
 cdef fold_fn[9] SETS     # by width of element
 cdef turn_fn[9] TURNS
+cdef set_rows_fn[9] SET_ROWS
 for _width in (1, 2, 4, 8):
     SETS[<int>_width] = <fold_fn>kernel(f"fold_set_{_width}")
     TURNS[<int>_width] = <turn_fn>kernel(f"turn_{_width}")
+    SET_ROWS[<int>_width] = <set_rows_fn>kernel(f"rows_set_{_width}")
 
 
 cdef str combine_name(str kind, str mode, View* view):
@@ -58,6 +60,7 @@ cdef void start_block(Block* block, Py_ssize_t itemsize, fold_fn fold) noexcept 
     block.itemsize = itemsize
     block.fold = fold
     block.turn = TURNS[itemsize] if fold == SETS[itemsize] else NULL
+    block.set_rows = SET_ROWS[itemsize] if fold == SETS[itemsize] else NULL
 
 
 cdef void add_axis(
@@ -86,25 +89,37 @@ cdef void add_axis(
 cdef void move_rows(
     const Block* block, char* dst, const char* src, Py_ssize_t begin, Py_ssize_t end
 ) noexcept nogil:
-    """Rows begin to end of a block of at least one axis; a row is one call of the kernel."""
+    """Rows begin to end of a block of at least one axis. What is combined is a row a call of the
+    kernel, what is moved as many as stand side by side along the axis before."""
     cdef Py_ssize_t[MAX_AXES] at
     cdef int inner = block.ndim - 1
     cdef int axis
-    cdef Py_ssize_t row = begin
+    cdef Py_ssize_t row = begin, together = 1
     for axis in range(inner - 1, -1, -1):
         at[axis] = row % block.shape[axis]
         row //= block.shape[axis]
         dst += at[axis] * block.dst_strides[axis]
         src += at[axis] * block.src_strides[axis]
-    for _ in range(begin, end):
-        block.fold(
-            dst, block.dst_strides[inner], src, block.src_strides[inner], block.shape[inner]
-        )
+    while begin < end:
+        if block.set_rows == NULL or inner == 0:
+            block.fold(
+                dst, block.dst_strides[inner], src, block.src_strides[inner], block.shape[inner]
+            )
+        else:
+            together = min(block.shape[inner - 1] - at[inner - 1], end - begin)
+            block.set_rows(
+                dst, block.dst_strides[inner - 1], block.dst_strides[inner], src,
+                block.src_strides[inner - 1], block.src_strides[inner], together,
+                block.shape[inner]
+            )
+        begin += together
         axis = inner - 1
+        row = together                       # steps of the axis
         while axis >= 0:
-            at[axis] += 1
-            dst += block.dst_strides[axis]
-            src += block.src_strides[axis]
+            at[axis] += row
+            dst += row * block.dst_strides[axis]
+            src += row * block.src_strides[axis]
+            row = 1
             if at[axis] < block.shape[axis]:
                 break
             at[axis] = 0
