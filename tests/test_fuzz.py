@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import mlxc.core as mx
+import mlxc.nn as nn
 from mlxc.core import _files
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,6 +45,10 @@ def test_a_triangular_matrix_that_cannot_be_solved_with_is_named():
     for solve in (mx.linalg.cholesky_inv, mx.linalg.tri_inv):
         with pytest.raises(np.linalg.LinAlgError, match=r"^\[solve_triangular\]"):
             mx.eval(solve(a, stream=mx.cpu))
+
+
+def test_an_activation_takes_what_an_operation_takes():
+    assert nn.hardswish(bytearray([1, 9])).tolist() == pytest.approx([4 / 6, 9.0])
 
 
 def test_the_inverse_of_a_triangle_with_an_infinite_number_is_what_arithmetic_says():

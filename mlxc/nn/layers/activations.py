@@ -205,7 +205,7 @@ def hardswish(x):
         >>> hardswish(mx.array([0.0, 3.0])).tolist()
         [0.0, 3.0]
     """
-    return x * mx.minimum(mx.maximum(x + 3, 0), 6) / 6
+    return mx.multiply(x, mx.minimum(mx.maximum(mx.add(x, 3), 0), 6)) / 6
 
 
 def hard_tanh(x, min_val=-1.0, max_val=1.0):
