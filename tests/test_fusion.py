@@ -305,20 +305,54 @@ def test_a_macro_kernel_equals_its_pattern(macro, shape, monkeypatch):
     assert macro.kernel in found or shape == (1,) or not switched_on
 
 
+def said_of(program, **switches):
+    """What a process prints that runs a program on the processor, switches in its environment."""
+    environment = {**os.environ, "MLXC_FUSE": "1", **switches}
+    start = "import mlxc.core as mx\nmx.set_default_device(mx.cpu)\n"
+    command = [sys.executable, "-c", start + program]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True
+    ).stdout
+
+
 def test_macros_are_found_and_can_be_switched_off():
-    program = (
-        "import mlxc.core as mx\n"
-        "x = mx.array([0.5] * 64)\n"
-        "print((x * mx.sigmoid(x)).tolist()[:2])\n"
-    )
-    texts = []
-    for switch in ("1", "0"):
-        environment = {**os.environ, "MLXC_FUSE": "1", "MLXC_MACROS": switch, "MLXC_DEBUG": "4"}
-        command = [sys.executable, "-c", program]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        texts.append(done.stdout)
+    program = "x = mx.array([0.5] * 64)\nprint((x * mx.sigmoid(x)).tolist()[:2])\n"
+    texts = [said_of(program, MLXC_MACROS=switch, MLXC_DEBUG="4") for switch in ("1", "0")]
     assert texts[0].splitlines()[-1] == texts[1].splitlines()[-1]
     assert "silu_f32_v" in texts[0] and "silu_f32_v" not in texts[1]
+
+
+def test_a_formula_written_twice_is_computed_once():
+    program = "x, y = mx.array([3.0] * 64), mx.array([2.0] * 64)\n"
+    program += "print(mx.sum((x - y) * (x - y)).item())\n"
+    text = said_of(program, MLXC_MACROS="1", MLXC_DEBUG="4")
+    assert text.splitlines()[-1] == "64.0"
+    assert text.count("= op subtract") == 1
+    assert "square_subtract_f32_vv" in text
+
+
+def test_a_formula_written_twice_is_written_to_both_places():
+    x, y = mx.array([3.0, 4.0] * 50) + 1, mx.array([1.0, 2.0] * 50) + 1
+    first, second = x - y, x - y
+    product = first * second
+    del x, y
+    mx.eval(first, second, product)
+    second += 1
+    for value, expected in ((first, 2.0), (second, 3.0), (product, 4.0)):
+        np.testing.assert_array_equal(to_np(value), np.full(100, expected, np.float32))
+
+
+def test_memory_is_not_taken_over_from_an_operand_that_a_square_reads_later():
+    x, y = np.float32([1, 2, 3, 4] * 5), np.float32([2, 4, 6, 9] * 5)
+    a, b = mx.array(x), mx.array(y)
+    mx.eval(a, b)
+    difference = a - b
+    held = a + 1
+    square = difference * (a - b)
+    del a, b, difference
+    mx.eval(held, square)
+    np.testing.assert_array_equal(to_np(held), x + 1)
+    np.testing.assert_array_equal(to_np(square), (x - y) ** 2)
 
 
 def test_memory_is_not_taken_over_from_an_operand_that_a_macro_reads_later():

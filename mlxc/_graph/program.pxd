@@ -9,10 +9,8 @@ cdef class Program:
     cdef readonly list values       # instructions in order, see Program
     cdef readonly list outputs      # (value, dtype, slot, byte strides along the space)
     cdef readonly double work       # a rough count of element operations
-    # (slot, offset, strides, dtype) -> value: no stream is loaded twice
-    cdef dict loads
+    cdef dict known                 # value -> its index
 
-    cdef int load(self, int slot, Py_ssize_t offset, int dtype, tuple strides)
     cdef int add(self, tuple value)
 
 cdef class Executable:

@@ -29,21 +29,17 @@ cdef class Program:
         self.reduced = reduced
         self.values = []
         self.outputs = []
-        self.loads = {}
+        self.known = {}
         self.work = 1.0
 
     cdef int add(self, tuple value):
-        """Append a value; its index."""
-        self.values.append(value)
-        return len(self.values) - 1
-
-    cdef int load(self, int slot, Py_ssize_t offset, int dtype, tuple strides):
-        """The value of a stream, loaded once however often it is read."""
-        key = (slot, offset, dtype, strides)
-        value = self.loads.get(key)
-        if value is None:
-            value = self.loads[key] = self.add(("load", dtype, slot, offset, strides))
-        return value
+        """The index of a value, appended if there is no equal one: streams are loaded once and
+        formulas computed once, however often they are written."""
+        index = self.known.get(value)
+        if index is None:
+            index = self.known[value] = len(self.values)
+            self.values.append(value)
+        return index
 
     def finish(self, list row_names):
         """Settle the amount of work; print the program where MLXC_DEBUG asks for it."""

@@ -256,7 +256,8 @@ class Planner:
         slot, offset, shape, strides = layout
         space = squeezed(shape)
         program = Program("map", space)
-        value = add_load(program, slot, offset, dtype, squeeze_strides(shape, strides))
+        steps = squeeze_strides(shape, strides)
+        value = add_to(program, ("load", dtype, slot, offset, steps))
         item = size_of_dtype(dtype)
         out = self.new_slot(prod(shape) * item)
         program.outputs.append((value, dtype, out, dense_strides(space, item)))
@@ -415,20 +416,17 @@ class Planner:
         slot, offset, shape, strides = self.locate(i)
         strides = squeeze_strides(shape, strides)
         strides += (0,) * (len(program.space) - len(strides))
-        return add_load(program, slot, offset, node_dtype(self.nodes[i]), strides)
+        return add_to(program, ("load", node_dtype(self.nodes[i]), slot, offset, strides))
 
     def add_value(self, program, m, operands):
         node = self.nodes[m]
         op = node_op(node)
         source = node_dtype(self.nodes[self.inputs[m][-1]])
         if op == ASTYPE:
-            value = ("cast", source, node_dtype(node), operands[0])
-        elif self.kinds[m] == REDUCE:
-            value = ("reduce", op, source, operands[0])
-        else:
-            value = ("op", op, source, operands)
-        program.values.append(value)
-        return len(program.values) - 1
+            return add_to(program, ("cast", source, node_dtype(node), operands[0]))
+        if self.kinds[m] == REDUCE:
+            return add_to(program, ("reduce", op, source, operands[0]))
+        return add_to(program, ("op", op, source, operands))
 
     def add_output(self, program, group, m, value):
         slot = self.materialize(m)
@@ -573,8 +571,8 @@ cdef int squeezed_position(tuple shape, int axis):
     return len([size for size in shape[:axis] if size != 1])
 
 
-cdef int add_load(Program program, int slot, Py_ssize_t offset, int dtype, tuple strides):
-    return program.load(slot, offset, dtype, strides)
+cdef int add_to(Program program, tuple value):
+    return program.add(value)
 
 
 cdef bint is_on_device(Node node):
@@ -631,7 +629,7 @@ cdef list last_uses(Program program):
     count = len(program.values)
     readers = [[] for _ in range(count)]
     for k, value in enumerate(program.values):
-        for operand in operands_of(value):
+        for operand in set(operands_of(value)):
             readers[operand].append(k)
     written = {output[0] for output in program.outputs}
     place = list(range(count))   # where a value may be computed at the latest

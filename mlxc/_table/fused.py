@@ -19,7 +19,8 @@ class Macro:
     """
 
     name: str
-    pattern: str  # nested calls of rows on operands; commutative rows match either order
+    # nested calls of rows on operands; commutative rows match either order, squares either spelling
+    pattern: str
     expr: str  # what the kernel computes, in the language of Elementwise.expr
     args: str
 
@@ -49,12 +50,6 @@ MACROS = (
     ),
     Macro(
         "average_square",
-        "add(multiply(x, s), multiply(multiply(y, y), t))",
-        "x * s + y * y * t",
-        "x s y t",
-    ),
-    Macro(
-        "average_square",
         "add(multiply(x, s), multiply(multiply(y, t), y))",
         "x * s + y * y * t",
         "x s y t",
@@ -70,13 +65,6 @@ MACROS = (
         "gelu_tanh",
         "multiply(multiply(x, s),"
         " add(tanh(multiply(add(x, multiply(multiply(multiply(x, v), x), x)), u)), t))",
-        "x * s * (tanh((x * x * x * v + x) * u) + t)",
-        "x s t u v",
-    ),
-    Macro(
-        "gelu_tanh",
-        "multiply(multiply(x, s), "
-        "add(tanh(multiply(add(x, multiply(multiply(square(x), x), v)), u)), t))",
         "x * s * (tanh((x * x * x * v + x) * u) + t)",
         "x s t u v",
     ),

@@ -18,10 +18,17 @@ ROWS = load_rows()
 COMMUTATIVE = {row.name for row in ROWS if getattr(row, "commutative", False)}
 
 
+def _squared(name, operands):
+    """A call as patterns and values are compared: x * x is a square."""
+    if name == "multiply" and operands[0] == operands[1]:
+        return "square", operands[:1]
+    return name, operands
+
+
 def _parse(node):
     """A pattern as nested (row name, children) tuples; leaves are names."""
     if isinstance(node, ast.Call):
-        return node.func.id, tuple(_parse(argument) for argument in node.args)
+        return _squared(node.func.id, tuple(_parse(argument) for argument in node.args))
     return node.id
 
 
@@ -48,25 +55,25 @@ class Matcher:
         self.single = single
         self.readers = [0] * len(values)
         for value in values:
-            for operand in operands_of(value):
+            for operand in set(operands_of(value)):
                 self.readers[operand] += 1
         for index in outputs:
             self.readers[index] += 2  # must be computed by itself
 
-    def name(self, index):
-        """The row of a float32 elementwise value, "cast" of a cast from bool, or None."""
+    def call(self, index):
+        """The row and the operands of a float32 elementwise value; "cast" is one from bool; None
+        of others."""
         value = self.values[index]
         if value[0] == "op":
-            row = ROWS[value[1]]
             if DTYPES[value[2]].compute == "f32":
-                return row.name
+                return _squared(ROWS[value[1]].name, value[3])
         elif (
             value[0] == "cast"
             and DTYPES[value[1]].compute == "b8"
             and DTYPES[value[2]].compute == "f32"
         ):
-            return "cast"
-        return None
+            return "cast", operands_of(value)
+        return None, ()
 
     def match(self, tree, index, bound, root=False):
         """Bindings of the pattern's leaves if the value at index matches, else None."""
@@ -77,9 +84,9 @@ class Matcher:
                 return None
             return {**bound, tree: index}
         name, children = tree
-        if self.name(index) != name or (not root and self.readers[index] != 1):
+        found, given = self.call(index)
+        if found != name or (not root and self.readers[index] != 1):
             return None
-        given = operands_of(self.values[index])
         orders = [given, given[::-1]] if name in COMMUTATIVE and len(given) == 2 else [given]
         for order in orders:
             result = bound
@@ -101,7 +108,7 @@ class Matcher:
                 needed[index] = True
             if not needed[index]:
                 continue
-            for macro, tree in PATTERNS.get(self.name(index), ()):
+            for macro, tree in PATTERNS.get(self.call(index)[0], ()):
                 bound = None if self.single[index] else self.match(tree, index, {}, root=True)
                 if bound is not None:
                     arguments = tuple(bound[a] for a in macro.args.split())
