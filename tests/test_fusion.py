@@ -331,6 +331,23 @@ def test_a_formula_written_twice_is_computed_once():
     assert "square_subtract_f32_vv" in text
 
 
+@pytest.mark.parametrize(
+    ("dtype", "narrowing"), [("float16", "round_f16_v"), ("bfloat16", "round_bf16_v"),
+                             ("uint8", "wrap_u8_v"), ("int16", "wrap_i16_v")]
+)  # fmt: skip
+def test_a_cast_narrows_once_for_what_is_stored_and_once_for_who_reads_on(dtype, narrowing):
+    program = f"x = mx.array([1.2001] * 64)\ny = x.astype(mx.{dtype})\n"
+    assert narrowing not in said_of(program + "mx.eval(y)\n", MLXC_DEBUG="4")
+    text = said_of(program + "z = y.astype(mx.float32) - x\nmx.eval(y, z)\n", MLXC_DEBUG="4")
+    assert text.count(narrowing) == 1
+    x = np.float32([1.2001, 300.7, -2.5, 70000.0, np.nan] if dtype[0] in "fb" else [1.2001, 77.7])
+    a = mx.array(np.tile(x, 20))
+    y = a.astype(getattr(mx, dtype))
+    z = y.astype(mx.float32)
+    mx.eval(y, z)
+    np.testing.assert_array_equal(to_np(y.astype(mx.float32)), to_np(z))
+
+
 def test_a_formula_written_twice_is_written_to_both_places():
     x, y = mx.array([3.0, 4.0] * 50) + 1, mx.array([1.0, 2.0] * 50) + 1
     first, second = x - y, x - y

@@ -209,6 +209,13 @@ def test_circular_functions_hold_for_arguments_of_any_size(isa):
         assert ulps(run(isa, f"{name}_f32_v", mixed), exact(name, mixed)).max() <= BOUNDS[name]
 
 
+def test_one_large_argument_among_many_is_seen(isa):
+    x = np.linspace(-9, 9, 5000, dtype=np.float32)
+    x[3000] = 1e22
+    for name in ("sin", "cos", "tan"):
+        assert ulps(run(isa, f"{name}_f32_v", x), exact(name, x)).max() <= BOUNDS[name]
+
+
 @pytest.mark.parametrize("name", ["log1p", "arcsinh", "arccosh", "logaddexp"])
 def test_logarithms_keep_their_digits_where_one_more_is_lost_to_rounding(isa, name):
     powers = np.ldexp(1.0, np.arange(20, 127))

@@ -136,8 +136,9 @@ class CythonPrinter(Printer):
         return f"{function}({', '.join(args)})"
 
 
-# Where a row's fast function holds. The loop first looks whether all operands are inside; if not,
-# it runs with the `_any` function, which holds everywhere.
+# Where a row's fast function holds. The loop first looks whether all operands of a block are
+# inside; if not, the block runs with the `_any` function, which holds everywhere.
+GUARDED = 1024  # elements of a block: read twice, they stay in the first-level cache
 LIMITS = {
     ("sin", "f32"): "abs(x) < 1.6e6",
     ("cos", "f32"): "abs(x) < 1.6e6",
@@ -213,8 +214,8 @@ def _loop(name, operands, letters, result, value, used, guard=None, cases=()):
     """One loop_fn. `operands` are (name, type) pairs, of which `used` are read; `value` is what
     an element becomes.
 
-    `guard` is (condition, value where it fails for any element); `cases` are (test before the loop,
-    value).
+    `guard` is (condition, value where it fails for any element of a block); `cases` are (test
+    before the loop, value).
     """
     head = [f"cdef void {name}(char** args, Py_ssize_t n) noexcept nogil:"]
     loads, vectors = [], []
@@ -230,20 +231,30 @@ def _loop(name, operands, letters, result, value, used, guard=None, cases=()):
     head.append(f"    cdef {result}_out out = <{result}_out>args[{len(operands)}]")
     head += [*vectors, "    cdef Py_ssize_t i"]
 
-    def loop(value, margin):
+    def loop(value, margin, span="n"):
         value = value if result == "c64" else f"<{result}>({value})"
-        yield f"{margin}for i in range(n):"
+        yield f"{margin}for i in range({span}):"
         yield from (f"{margin}    {line}" for line in (*loads, f"out[i] = {value}"))
 
     body = []
     for test, special in cases:
         body += [f"    if {test}:", *loop(special, " " * 8), "        return"]
     if guard:
-        head.append("    cdef i32 inside = 1")
-        body += ["    for i in range(n):", *(f"        {load}" for load in loads)]
-        body += [f"        inside = inside & <i32>({guard[0]})", "    if not inside:"]
-        body += [*loop(guard[1], " " * 8), "        return"]
-    return "\n".join([*head, *body, *loop(value, "    ")]) + "\n\n"
+        head += ["    cdef Py_ssize_t low, high", "    cdef i32 inside"]
+        condition, general = guard
+        body += [
+            f"    for low in range(0, n, {GUARDED}):",
+            f"        high = min(low + {GUARDED}, n)",
+        ]
+        body += ["        inside = 1", "        for i in range(low, high):"]
+        body += [
+            f"            {line}" for line in (*loads, f"inside = inside & <i32>({condition})")
+        ]
+        body += ["        if inside:", *loop(value, " " * 12, "low, high")]
+        body += ["        else:", *loop(general, " " * 12, "low, high")]
+    else:
+        body += loop(value, "    ")
+    return "\n".join([*head, *body]) + "\n\n"
 
 
 _SPREAD = """\

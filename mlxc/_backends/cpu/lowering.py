@@ -19,7 +19,7 @@ from .kernels import TABLE
 SINGLE, COLUMN, FULL = range(3)
 LOOP, EXPAND, REPEAT, FOLD, COPY = range(5)
 FIRST_LEVEL = 24576  # bytes of the first-level cache that the registers of a tile may fill
-PLAIN = 1 << 15  # elements of a tile of which nothing but folds is computed
+PLAIN = 1 << 15  # elements of a tile of which nothing is kept between loops
 ROWS = load_rows()
 NARROW = ("u8", "u16", "i8", "i16")
 HALF = ("f16", "bf16")
@@ -81,6 +81,7 @@ class Lowering:
         self.sizes = []  # bytes an element, of registers
         self.fixed = []  # whether a stream points the register
         self.reg_of = {}  # value -> register
+        self.wider = {}  # cast value -> register that is not yet narrowed; storing narrows
         self.types = {}  # value -> compute type
         self.expanded = {}  # (register, shape) -> register
         self.stored = {}  # value -> (register, dtype's word) of what is loaded as it is
@@ -270,6 +271,7 @@ class Lowering:
         short = target.short
         narrowing = "wrap" if short in NARROW else "round" if short in HALF else ""
         if narrowing and short != source.short:
+            self.wider[k] = reg
             narrow = self.register(self.shapes[reg], COMPUTE_SIZE[target.compute])
             self.emit(LOOP, f"{narrowing}_{short}_v", (reg, narrow), self.shapes[reg])
             reg = narrow
@@ -313,8 +315,9 @@ class Lowering:
         fact = DTYPES[dtype]
         # With a single row, what is one value a row is the whole output: still computed tile by
         # tile.
-        shape = max(self.stream_shape(position), self.shapes[self.reg_of[value]])
-        reg = self.grow(self.reg_of[value], shape)
+        reg = self.wider.get(value, self.reg_of[value])
+        shape = max(self.stream_shape(position), self.shapes[reg])
+        reg = self.grow(reg, shape)
         target = self.register(shape, fact.size, fixed=True)
         self.add_stream(position, slot, 0, fact.size, True, target, shape)
         if fact.short != fact.compute and fact.name != "bool_":
@@ -422,7 +425,8 @@ class Lowering:
         return self
 
     def drop_unread(self):
-        """Leave out what nobody reads: values that were widened, but are folded as stored."""
+        """Leave out what nobody reads: values that were widened, but are folded as stored, or
+        narrowed, but stored from what they were."""
         read, code = {self.result}, []
         for instruction in reversed(self.code):
             *operands, target = instruction[2]
@@ -432,12 +436,18 @@ class Lowering:
         self.code = code[::-1]
 
     def enlarge_tile(self):
-        """Tiles need not fit the first-level cache if folds read all of them from memory."""
+        """Tiles need not fit the first-level cache if folds alone, or one loop alone, read all of
+        them from memory."""
         full = [stream for stream in self.streams if stream[3] == FULL]
-        if any(c[3] == FULL for c in self.code) or any(not s[5] or s[7] for s in full):
+        loops = [c for c in self.code if c[3] == FULL]
+        folds = any(c[1] == FOLD for c in self.code) or self.result >= 0
+        held = {reg for c in loops for reg in c[2] if self.shapes[reg] == FULL}
+        if len(loops) > (0 if folds else 1) or not all(stream[5] for stream in full):
+            return
+        if not held <= {stream[2] for stream in full}:
             return
         if self.tile_rows > 1:
-            room = max(self.tile_rows, PLAIN // self.columns)
+            room = max(self.tile_rows, PLAIN // max(self.columns, 1))
             self.tile_rows = min(self.rows, room)
         elif self.tile_columns < self.columns:
             self.tile_columns = min(self.columns, max(self.tile_columns, PLAIN))
