@@ -80,6 +80,20 @@ def test_several_threads_take_part():
     par(lambda chunk, worker: meeting.wait(), 2)  # one thread alone would time out
 
 
+def test_threads_begin_with_neighbouring_chunks_of_their_own():
+    pool.set_num_threads(2)
+    for _ in range(3):
+        meeting, first = threading.Barrier(2, timeout=30), {}
+
+        def note(chunk, worker, meeting=meeting, first=first):
+            if worker not in first:
+                first[worker] = chunk
+                meeting.wait()
+
+        par(note, 9)
+        assert first == {0: 0, 1: 4}
+
+
 def test_par_within_par_runs_in_the_calling_thread():
     pool.set_num_threads(3)
     hits = [0] * 100

@@ -4,9 +4,12 @@ child can go on.
 Rules: workers never touch Python and block all signals; they start with the first region and again
 in a forked child. A region is published in one word, `ticket`: its number in the upper half, the
 chunks nobody has claimed in the lower. A chunk is claimed by compare-and-swap, which fails if
-anything changed since the claimer read what to run. The caller works too and waits only for chunks
-that were claimed. One thread owns the pool at a time; who finds it owned (another Python thread, or
-a job that calls `par`) runs its chunks itself, so nothing ever waits for the pool.
+anything changed since the claimer read what to run. Which chunk it is, is settled after that: every
+thread has a share of neighbouring chunks, the same at every call, so that what it reads is one run
+of memory and may still be in its cache; when that is done it goes on with the others'. The caller
+works too and waits only for chunks that were claimed. One thread owns the pool at a time; who finds
+it owned (another Python thread, or a job that calls `par`) runs its chunks itself, so nothing ever
+waits for the pool.
 """
 
 import operator
@@ -56,7 +59,7 @@ cdef extern from * nogil:
         uint64_t done __attribute__((aligned(64)));
         uint64_t owned __attribute__((aligned(64)));
         uint64_t job __attribute__((aligned(64)));
-        uint64_t arg, chunks, workers, stop, sleepers, caller_sleeps, interrupted, wanted;
+        uint64_t arg, chunks, workers, stop, sleepers, caller_sleeps, interrupted, wanted, shares;
     } mlxc_pool;
     static __thread uint64_t mlxc_told;
     static inline pthread_t mlxc_thread(unsigned long ident) { return (pthread_t)ident; }
@@ -116,6 +119,7 @@ cdef extern from * nogil:
         uint64_t caller_sleeps  # the owner waits on `finished`
         uint64_t interrupted  # 1 when a signal handler has raised: chunks are skipped
         uint64_t wanted  # threads that run chunks, the caller included
+        uint64_t shares  # that the chunks are cut into
     # The most threads that this thread was told of since it began its work, 0 if none: scratch was
     # made for so many, whatever another thread sets meanwhile.
     uint64_t told "mlxc_told"
@@ -138,6 +142,7 @@ cdef enum:
 
 cdef uint64_t LEFT = 0xFFFFFFFF  # the half of the ticket that counts unclaimed chunks
 cdef Pool pool
+cdef uint64_t[MAX_WORKERS] next_chunk  # of each share; beyond its end if all were taken
 cdef pthread_mutex_t mutex
 cdef pthread_cond_t wake
 cdef pthread_cond_t finished
@@ -226,12 +231,16 @@ cdef int thread_count() noexcept nogil:
 
 cdef void run_region(job_fn job, void* arg, Py_ssize_t chunks) noexcept nogil:
     cdef uint64_t region = (peek(&pool.ticket) >> 32) + 1
+    cdef uint64_t shares = min(<uint64_t>chunks, peek(&pool.wanted)), share
     cdef Py_ssize_t _extra
     poke(&pool.job, <uint64_t>job)
     poke(&pool.arg, <uint64_t>arg)
     poke(&pool.chunks, chunks)
     poke(&pool.workers, told if told else <uint64_t>MAX_WORKERS)
     poke(&pool.done, 0)
+    poke(&pool.shares, shares)
+    for share in range(shares):
+        poke(&next_chunk[share], <uint64_t>chunks * share // shares)
     put(&pool.ticket, (region << 32) | <uint64_t>chunks)
     if get(&pool.sleepers):
         pthread_mutex_lock(&mutex)
@@ -259,7 +268,7 @@ cdef bint take_chunks(int worker) noexcept nogil:
         claimed = ticket & LEFT if interrupted() else 1  # all at once, to run none
         if compare_and_swap(&pool.ticket, ticket, ticket - claimed):
             if not peek(&pool.interrupted):
-                job(arg, <Py_ssize_t>(chunks - (ticket & LEFT)), worker)
+                job(arg, take_chunk(worker, chunks), worker)
             ran += claimed
     if ran == 0:
         return False
@@ -270,6 +279,18 @@ cdef bint take_chunks(int worker) noexcept nogil:
         pthread_cond_signal(&finished)
         pthread_mutex_unlock(&mutex)
     return True
+
+
+cdef Py_ssize_t take_chunk(int worker, uint64_t chunks) noexcept nogil:
+    """A chunk for who has claimed one: of its own share, or else of the others in turn. There is
+    one left for every claim, and a share that is used up stays so: one round finds it."""
+    cdef uint64_t shares = peek(&pool.shares), share = <uint64_t>worker % shares, chunk
+    while True:
+        if peek(&next_chunk[share]) < chunks * (share + 1) // shares:
+            chunk = add(&next_chunk[share], 1) - 1
+            if chunk < chunks * (share + 1) // shares:
+                return <Py_ssize_t>chunk
+        share = share + 1 if share + 1 < shares else 0
 
 
 cdef void wait_for(Py_ssize_t chunks) noexcept nogil:

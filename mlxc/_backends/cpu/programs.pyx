@@ -30,7 +30,7 @@ DEBUG = int(os.environ.get("MLXC_DEBUG", "0") or 0)
 
 cdef enum:
     CHUNK_WORK = 65536       # element operations a chunk of tiles should hold
-    MAX_CHUNKS = 256
+    MAX_CHUNKS = 16          # a thread
     PARTS = 64               # at most this many partial results of one long reduction
     PART_SIZE = 65536        # elements a partial result is worth
     PLAIN = 1 << 18          # elements that are added at a time where they stand,
@@ -112,9 +112,10 @@ cdef class MapProgram(Executable):
         job.column_tiles = self.column_tiles
         job.slots = slots
         job.scratch = NULL
-        job.chunks = min(<Py_ssize_t>MAX_CHUNKS, <Py_ssize_t>(self.work / CHUNK_WORK))
+        workers = thread_count()
+        job.chunks = min(MAX_CHUNKS * workers, <Py_ssize_t>(self.work / CHUNK_WORK))
         job.chunks = min(count, max(<Py_ssize_t>1, job.chunks))
-        workers = thread_count() if job.chunks > 1 else 1
+        workers = workers if job.chunks > 1 else 1
         if self.code.scratch > STACK_SCRATCH:
             job.scratch = scratch_alloc(self.code.scratch * workers)
             if job.scratch == NULL:
