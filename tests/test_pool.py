@@ -201,3 +201,15 @@ def test_windows_that_do_not_fit_are_refused(shape, params, words):
     for row in ("max_pool", "mean_pool"):
         with pytest.raises(ValueError, match=words):
             mx._bind(row, (mx.ones(shape),), params)
+
+
+@pytest.mark.parametrize("channels", [64, 65, 80, 130])
+@pytest.mark.parametrize("kernel, stride, padding", [(2, 2, 0), (3, 2, 1), (7, 7, 0), (4, 1, 2)])
+def test_many_channels_are_pooled_like_few(channels, kernel, stride, padding):
+    x = np.random.default_rng(4).standard_normal((2, 9, 8, channels)).astype(np.float32)
+    x[0, 3, 3, ::7], x[1, 5, 5, 3] = np.inf, np.nan
+    for layer in (nn.MaxPool2d, nn.AvgPool2d):
+        pool = layer(kernel, stride, padding)
+        parts = [pool(mx.array(x[..., k : k + 5])) for k in range(0, channels, 5)]
+        expected = np.concatenate([np.array(part) for part in parts], axis=-1)
+        np.testing.assert_allclose(np.array(pool(mx.array(x))), expected, rtol=1e-6, atol=1e-6)

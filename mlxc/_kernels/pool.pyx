@@ -35,6 +35,7 @@ cdef extern from *:
             name##_m m = (name##_m)((a > *best) | (a != a)); \\
             *best = (name##_v)((m & (name##_m)a) | (~m & (name##_m)*best)); \\
         } \\
+        static inline void fill_##name(name##_v *v, T x) { *v = x - (name##_v){0}; } \\
         static inline void sum_##name(name##_v *sum, const T *v) { \\
             *sum += *(const name##_v *)v; \\
         } \\
@@ -59,6 +60,7 @@ cdef extern from *:
     """
     ctypedef float F32V "f32_v"
     ctypedef double F64V "f64_v"
+    void fill_f32(F32V*, float) noexcept nogil
     void rise_f32(F32V*, const float*) noexcept nogil
     void rise_f64(F64V*, const double*) noexcept nogil
     void sum_f32(F32V*, const float*) noexcept nogil
@@ -70,6 +72,7 @@ cdef extern from *:
 
 cdef enum:
     WIDE = 16       # channels of a block
+    MANY = 8        # taps of a large window
 
 ctypedef fused real:
     float
@@ -328,6 +331,52 @@ cdef void scatter(const Window* s, Py_ssize_t n, const real* share, real* to, Py
                     y[j] = share[j] if tiled else y[j] + share[j]
 
 
+cdef void mean_of_all(const Pool* g, const Window* s, const char* x, float* out) noexcept nogil:
+    """The mean over one window of all channels, pixel after pixel: large windows are read as they
+    lie, and the sums stay in the first cache."""
+    cdef Py_ssize_t d, h, w, j, pixel = g.channels * g.itemsize
+    cdef const float* v
+    for j in range(g.channels):
+        out[j] = 0
+    for d in range(s.count[0]):
+        for h in range(s.count[1]):
+            for w in range(s.count[2]):
+                v = <const float*>(x + (d * s.step[0] + h * s.step[1] + w) * pixel)
+                for j in range(g.channels):
+                    out[j] = out[j] + v[j]
+    for j in range(g.channels):
+        out[j] = out[j] / <float>volume(g)
+
+
+cdef void four_blocks(const Pool* g, const Window* s, const char* x, float* out) noexcept nogil:
+    """Maxima or means of four blocks of channels in step: joining values waits for the value
+    before, and the processor has others to join meanwhile."""
+    cdef Py_ssize_t d, h, w, pixel = g.channels * g.itemsize
+    cdef F32V one, two, three, four, count
+    cdef const float* v
+    fill_f32(&one, 0 if g.mean else lowest[float](0))
+    two = three = four = one
+    fill_f32(&count, volume(g) if g.mean else 1)
+    for d in range(s.count[0]):
+        for h in range(s.count[1]):
+            for w in range(s.count[2]):
+                v = <const float*>(x + (d * s.step[0] + h * s.step[1] + w) * pixel)
+                if g.mean:
+                    sum_f32(&one, v)
+                    sum_f32(&two, v + WIDE)
+                    sum_f32(&three, v + 2 * WIDE)
+                    sum_f32(&four, v + 3 * WIDE)
+                else:
+                    rise_f32(&one, v)
+                    rise_f32(&two, v + WIDE)
+                    rise_f32(&three, v + 2 * WIDE)
+                    rise_f32(&four, v + 3 * WIDE)
+    (<F32V*>out)[0] = one / count
+    (<F32V*>(out + WIDE))[0] = two / count
+    (<F32V*>(out + 2 * WIDE))[0] = three / count
+    (<F32V*>(out + 3 * WIDE))[0] = four / count
+
+
 # ---- results, line by line ----
 
 cdef void result_block(const Pool* g, const Window* s, Py_ssize_t at, Py_ssize_t n, bint tangent,
@@ -350,24 +399,38 @@ cdef void result_block(const Pool* g, const Window* s, Py_ssize_t at, Py_ssize_t
 
 cdef void results(const Pool* g, Py_ssize_t line, bint tangent, number kind) noexcept nogil:
     """One line of the result: maxima, means, or tangents of maxima."""
-    cdef number[16] value
+    cdef number[16] room
+    cdef number* value
     cdef Window s
     cdef Py_ssize_t image = line // g.result[1] // g.result[0], w, channel, n, at
     cdef Py_ssize_t origin = image * g.size[0] * g.size[1] * g.size[2]
     cdef char* out = g.out + line * g.result[2] * g.channels * g.itemsize
+    cdef bint plain = g.form == F32 and not tangent
     reach(g, 0, line // g.result[1] % g.result[0], &s)
     reach(g, 1, line % g.result[1], &s)
     for w in range(g.result[2]):
         reach(g, 2, w, &s)
-        for channel in range(0, g.channels, 16):
+        channel = 0
+        if number is float and plain and g.mean and taps_of(&s) > MANY and g.channels > 4 * WIDE:
+            at = (origin + first_pixel(&s)) * g.channels * g.itemsize
+            mean_of_all(g, &s, g.x + at, <float*>out)
+            out += g.channels * g.itemsize
+            channel = g.channels
+        while channel < g.channels:
             n = least(WIDE, g.channels - channel)
             at = ((origin + first_pixel(&s)) * g.channels + channel) * g.itemsize
-            if n == WIDE:
+            value = <number*>out if g.form == F32 else room
+            if number is float and plain and channel + 4 * WIDE <= g.channels:
+                four_blocks(g, &s, g.x + at, value)
+                n = 4 * WIDE
+            elif n == WIDE:
                 result_block[number, Whole](g, &s, at, n, tangent, value, 0)
             else:
                 result_block[number, Part](g, &s, at, n, tangent, value, 0)
-            store[number](value, out, g.form, n)
+            if g.form != F32:
+                store[number](room, out, g.form, n)
             out += n * g.itemsize
+            channel += n
 
 
 # ---- gradients, image by image ----
