@@ -60,12 +60,12 @@ def arrays_of(tree):
     return found
 
 
-def eval(*args):
+def eval(tree=(), /, *args):
     """Compute the values of arrays now.
 
     Args:
-        *args (arrays or trees of arrays): Lists, tuples and dicts are searched; other leaves are
-            passed over.
+        tree, *args (arrays or trees of arrays): Lists, tuples and dicts are searched; other leaves
+            are passed over.
 
     Raises:
         ValueError: If a value is not known while a function is traced.
@@ -76,14 +76,14 @@ def eval(*args):
         >>> x = mx.ones((2,)) + 1
         >>> mx.eval(x)
     """
+    # An operand of its own lets Cython hand over one array without a tuple.
     cdef array x
-    cdef list nodes = []
-    cdef list arrays
-    if len(args) == 1 and type(args[0]) is array:   # no list to make first
-        evaluate_one((<array>args[0]).node)
+    cdef list nodes
+    if type(tree) is array and not args:   # no list to make either
+        evaluate_one((<array>tree).node)
         return
-    arrays = arrays_of(args)
-    for x in arrays:
+    nodes = []
+    for x in arrays_of((tree, *args)):
         if not x.node.flags & EVALUATED:
             nodes.append(x.node)
     if nodes:

@@ -151,12 +151,14 @@ cdef void run_map_with(MapJob* job, Py_ssize_t chunk, char* scratch) noexcept no
     cdef Py_ssize_t end = count * (chunk + 1) // job.chunks
     cdef Py_ssize_t row, column
     prepare(tiles, job.slots, regs, scratch)
-    while tile < end and not interrupted():
+    while True:   # a chunk has a tile; looking at the clock would cost as much as a small one
         row = tile // job.column_tiles * tiles.tile_rows
         column = tile % job.column_tiles * tiles.tile_columns
         run_tile(tiles, job.slots, regs, row, min(tiles.tile_rows, tiles.rows - row), column,
                  min(tiles.tile_columns, tiles.columns - column))
         tile += 1
+        if tile >= end or interrupted():
+            return
 
 
 def plain_step(lowering):
