@@ -461,15 +461,25 @@ cdef object bind_movement(int op, Node x, tuple params):
     raise TypeError(f"[{NAMES[op]}] is made by its primitive, not bound")
 
 
+cdef dict INFERRED = {}        # (row, shapes, dtypes, params) -> what `infer` gave
+cdef int MAX_INFERRED = 4096
+
+
 cdef object bind_kernel(int op, tuple inputs, tuple params):
     """A Kernel row: its own ``infer`` gives shapes and dtypes, and refuses bad input."""
     cdef Node bundle, node, x
     cdef int k
     row = ROWS[op]
-    shapes = [shape_tuple(x) for x in inputs]
-    dtypes = [DTYPE_OBJECTS[(<Node>x).dtype].name for x in inputs]
-    outputs = row.infer(shapes, dtypes, **dict(zip(row.params, params)))
-    hash(params)  # what cannot be hashed cannot be planned: better said here
+    # What cannot be hashed cannot be planned: better said here.
+    key = (op, tuple([shape_tuple(x) for x in inputs]),
+           tuple([DTYPE_OBJECTS[(<Node>x).dtype].name for x in inputs]), params)
+    outputs = INFERRED.get(key)
+    if outputs is None:
+        outputs = row.infer(list(key[1]), list(key[2]), **dict(zip(row.params, params)))
+        if len(INFERRED) >= MAX_INFERRED:
+            INFERRED.clear()
+        if op != ATTACH:   # whose rules may hold arrays
+            INFERRED[key] = outputs
     if len(outputs) == 1 and op != ATTACH:
         return kernel_node(op, outputs[0], inputs, params)
     bundle = kernel_node(op, ((), "bool_"), inputs, params)
