@@ -255,3 +255,40 @@ def test_order_does_not_depend_on_the_number_of_threads():
         return [f(x, axis=1) for x in xs for f in (mx.sort, mx.argsort, mx.argmax, mx.argmin)]
 
     assert_threads_do_not_matter(everything)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16", "int8", "int64"])
+@pytest.mark.parametrize("n", [1, 3, 16, 31, 32, 33, 63, 64, 65, 100, 1023, 1024, 1025, 3000])
+def test_the_first_extremum_is_found_at_every_place(dtype, n):
+    places = sorted({*range(0, n, max(1, n // 37)), n - 1})
+    x = np.zeros((len(places), n), np.float32)
+    for row, place in enumerate(places):
+        x[row, place:] = np.where(np.arange(n - place) % 5, 1, 2)  # again after the first
+    given = mx.array(x, dtype=getattr(mx, dtype))
+    assert mx.argmax(given, axis=1).tolist() == places
+    assert mx.argmin(-given, axis=1).tolist() == places
+    assert [mx.argmax(row).item() for row in given] == places
+    if "float" in dtype:
+        x[np.arange(len(places)), places] = np.nan
+        given = mx.array(x, dtype=getattr(mx, dtype))
+        assert mx.argmax(given, axis=1).tolist() == places
+        assert mx.argmin(given, axis=1).tolist() == places
+
+
+@pytest.mark.parametrize("kind", ["random", "ascending", "descending", "equal", "few", "waves"])
+@pytest.mark.parametrize("kth", [0, 1, 50, 5000, 9900, 9998, 9999])
+def test_any_place_of_long_lines_of_any_order_is_selected(kind, kth):
+    n, rng = 10_000, np.random.default_rng(7)
+    x = {
+        "random": rng.standard_normal(n),
+        "ascending": np.arange(n),
+        "descending": -np.arange(n),
+        "equal": np.zeros(n),
+        "few": rng.integers(0, 3, n),
+        "waves": np.sin(np.arange(n) / 31),
+    }[kind].astype(np.float32)
+    found = np.array(mx.partition(mx.array(x), kth))
+    ordered = np.sort(x)
+    assert found[kth] == ordered[kth]
+    np.testing.assert_array_equal(np.sort(found[:kth]), ordered[:kth])
+    np.testing.assert_array_equal(np.sort(found[kth:]), ordered[kth:])

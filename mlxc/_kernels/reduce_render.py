@@ -37,12 +37,13 @@ WIDE = 256  # columns of the buffer that narrow columns are widened into
 
 COMPUTED = ("i32", "u32", "i64", "u64", "f32", "f64")
 SMALL = ("i8", "u8", "i16", "u16")
+ORDERED = (*COMPUTED, *HALF, *SMALL)  # whose extrema are found as they are stored
 MODULES = {"reduce_sum": ("sum", "prod", "all", "any"), "reduce_order": ("max", "min")}
 
 
 def _stored_types(op):
     """What an operation reads as it is stored."""
-    return COMPUTED + {"sum": HALF, "prod": ()}.get(op, HALF + SMALL)
+    return {"sum": COMPUTED + HALF, "prod": COMPUTED}.get(op, ORDERED)
 
 
 def _tree(step, items):
@@ -175,10 +176,14 @@ class Loops:
             rest = f"{vector}_last({rest}, size - i, {words['identity']})"
         return OVER.format(rest=rest, **words)
 
+    def rows(self):
+        """The loops over rows."""
+        text = "".join(self.over(n) for n in self.counts)
+        return text + ROWS.format(kind="rows", O=C_TYPE[self.row], **self.words)
+
     def source(self):
         """All loops."""
-        text = "".join(self.over(n) for n in self.counts)
-        text += ROWS.format(kind="rows", O=C_TYPE[self.row], **self.words)
+        text = self.rows()
         if self.row != self.total:
             text += ROWS.format(kind="part", O=C_TYPE[self.total], **self.words)
         tall = TALL
@@ -193,21 +198,26 @@ class Loops:
         return text + tall.format(**words) + COLS.format(**words)
 
 
-def _real(ops, isa):
-    """All loops of some operations over real numbers, and their names."""
-    loops = [Loops(op, t, isa) for op in ops for t in _stored_types(op)]
-    functions, names = {}, {}
+def preamble(loops):
+    """What loops call: functions in C, and what joins two values."""
+    functions, steps = {}, {}
     for each in loops:
         functions |= each.c_functions()
-        names |= _names(each.key, "rows" if each.row == each.total else "part")
+        for t in {each.lane: 0, each.total: 0, each.row: 0}:
+            steps[each.op, t] = _step(each.op, t)
     types = [pair for each in loops for pair in each.c_types()]
     inline = vectors.HEAD + vectors.types(types) + "".join(c for c, _ in functions.values())
     text = EXTERN.format(inline=inline, declared="".join(d for _, d in functions.values()))
-    steps = {}
+    return text + "".join(steps.values())
+
+
+def _real(ops, isa):
+    """All loops of some operations over real numbers, and their names."""
+    loops = [Loops(op, t, isa) for op in ops for t in _stored_types(op)]
+    names = {}
     for each in loops:
-        for t in {each.lane: 0, each.total: 0, each.row: 0}:
-            steps[each.op, t] = _step(each.op, t)
-    return text + "".join(steps.values()) + "".join(each.source() for each in loops), names
+        names |= _names(each.key, "rows" if each.row == each.total else "part")
+    return preamble(loops) + "".join(each.source() for each in loops), names
 
 
 def _complex(op, isa):

@@ -13,6 +13,9 @@ Standard library only: ``setup.py`` runs it. Rules the loops keep:
 * The first NaN wins argmax and argmin; of equal values the first.
 """
 
+from mlxc._kernels.reduce_render import ORDERED, Loops, preamble
+from mlxc._kernels.vector_templates import C_TYPE
+
 # Stored dtype's short name: the unsigned type of the same bits, bits, kind of number.
 STORED = {
     "b8": ("uint8_t", 8, "u"),
@@ -34,6 +37,8 @@ INFINITE = {"f16": 0x7C00, "bf16": 0x7F80, "f32": 0x7F800000, "f64": 0x7FF000000
 KEYS = {4: "uint32_t", 8: "uint64_t", 16: "u128"}
 RADIX_FROM = {4: 256, 8: 512, 16: 1024}  # shorter rows are merged
 SMALL = {4: 32, 8: 32, 16: 16}  # from runs of so many
+ARG_BLOCK = 1024  # values of which an extremum is found before it is looked for
+SAMPLED = 1024  # values from which on a sample chooses the pivot
 LINE = 64  # bytes of a cache line: the lanes of a network
 BLOCK = 1 << 18  # elements between looks for Ctrl-C
 
@@ -335,6 +340,8 @@ cdef void network_{size}(char* keys, Py_ssize_t n) noexcept nogil:
 """
 
 # Keys are distinct. Lomuto's partition without a branch: random keys make branches cost more.
+# A long range is cut just beside the place wanted, as a sample tells it, so that little is left
+# (Floyd and Rivest 1975). A pivot has one below it: every round takes something away.
 SELECT = """
 
 cdef inline {K} middle_{size}({K} a, {K} b, {K} c) noexcept nogil:
@@ -345,6 +352,7 @@ cdef inline {K} middle_{size}({K} a, {K} b, {K} c) noexcept nogil:
 
 cdef void select_{size}(char* keys, char* other, Py_ssize_t n, Py_ssize_t kth) noexcept nogil:
     cdef {K}* x = <{K}*>keys
+    cdef {K}[{small}] sample
     cdef {K} pivot, value
     cdef Py_ssize_t low = 0, high = n, i, j, size, start
     cdef int patience = 64
@@ -354,7 +362,14 @@ cdef void select_{size}(char* keys, char* other, Py_ssize_t n, Py_ssize_t kth) n
         if patience == 0:
             sort_{size}(<char*>(x + low), other, size, {half_bytes})
             return
-        pivot = middle_{size}(x[low + size // 4], x[low + size // 2], x[low + size // 4 * 3])
+        if size < {sampled}:
+            pivot = middle_{size}(x[low + size // 4], x[low + size // 2], x[low + size // 4 * 3])
+        else:
+            for i in range({small}):
+                sample[i] = x[low + size // {small} * i]
+            small_{size}(sample, {small})
+            i = (kth - low) * {small} // size
+            pivot = sample[max(<Py_ssize_t>1, i - 1) if 2 * i >= {small} else i + 2]
         j = low
         for start in range(low, high, {block}):
             if start > low and interrupted():
@@ -377,7 +392,9 @@ HEAD_SEARCH = '''"""Places of extrema and values.
 Written by mlxc/_kernels/sort_render.py: do not edit.
 """
 
+from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, UINT32_MAX, UINT64_MAX
 
 from mlxc._kernels.convert cimport bf16_to_f32, f16_to_f32
 from mlxc._kernels.types cimport c64
@@ -409,7 +426,7 @@ cdef inline bint c64_before(c64 x, c64 y) noexcept nogil:
     return c64_less(x, y)
 '''
 
-# Lines: extrema of blocks, vectorised and in the first level cache, then a search in the best one.
+# Lines: extrema of blocks, by the loops of reductions, then a search in the best one.
 ARG_REAL = """
 
 cdef inline {V} {op}_{t}_best({V} x, {V} y) noexcept nogil:
@@ -417,11 +434,11 @@ cdef inline {V} {op}_{t}_best({V} x, {V} y) noexcept nogil:
 
 
 cdef Py_ssize_t {op}_{t}_line(const {T}* x, Py_ssize_t n) noexcept nogil:
-    cdef {V}[64] lane
-    cdef {V} best, value
-    cdef Py_ssize_t i, l, start = 0, found = 0, size
+    cdef {R} best, value
+    cdef Py_ssize_t i, l, start = 0, found = 0
+    cdef int32_t place = 32
     cdef bint better
-    if n < 64:
+    if n < {few}:
         best = {load_first}
         for i in range(1, n):
             best = {op}_{t}_best({load_i}, best)
@@ -429,42 +446,29 @@ cdef Py_ssize_t {op}_{t}_line(const {T}* x, Py_ssize_t n) noexcept nogil:
             better = {hit}
             found = i if better else found
         return found
-    best = {load_first}
-    while start < n:
-        size = min(<Py_ssize_t>1024, n - start)
-        value = {load_start}
-        if size >= 64:
-            for l in range(64):
-                lane[l] = {load_lane}
-            i = 64
-            while i + 64 <= size:
-                for l in range(64):
-                    lane[l] = {op}_{t}_best({load_block}, lane[l])
-                i += 64
-            for l in range(32):
-                lane[l] = {op}_{t}_best(lane[l], lane[l + 32])
-            for l in range(32):
-                value = {op}_{t}_best(lane[l], value)
-        else:
-            i = 0
-        while i < size:
-            value = {op}_{t}_best({load_tail}, value)
-            i += 1
+    {rows}(<const char*>x, <char*>&best, 1, min(<Py_ssize_t>{block}, n))
+    while start + {block} < n{numbers}:
+        start += {block}
+        {rows}(<const char*>(x + start), <char*>&value, 1, min(<Py_ssize_t>{block}, n - start))
         if {wins}:
             best = value
             found = start
-{stop}        start += 1024
     i = found
-    while i + 64 <= n:
+    while i + 32 <= n:
         better = False
-        for l in range(64):
+        for l in range(32):
             better |= {hit_block}
         if better:
             break
-        i += 64
-    while not ({hit}):
-        i += 1
-    return i
+        i += 32
+    if n < 32:
+        while not ({hit}):
+            i += 1
+        return i
+    i = min(i, n - 32)  # what is looked through twice does not hold it
+    for l in range(32):
+        place = min(place, <int32_t>l if {hit_block} else 32)
+    return i + place
 
 
 cdef void {op}_{t}(
@@ -607,7 +611,12 @@ def _render_sort():
     for size in (8, 16):
         parts.append(
             SELECT.format(
-                size=size, K=KEYS[size], half_bytes=size // 2, small=SMALL[size], block=BLOCK
+                size=size,
+                K=KEYS[size],
+                half_bytes=size // 2,
+                small=SMALL[size],
+                sampled=SAMPLED,
+                block=BLOCK,
             )
         )
         parts.append(PLACES.format(size=size, P=KEYS[size]))
@@ -619,8 +628,8 @@ def _render_sort():
     return parts, names
 
 
-def _arg(op, t):
-    """argmax or argmin of one stored dtype."""
+def _arg(op, t, loops):
+    """argmax or argmin of one stored dtype; loops: of the extrema of rows."""
     if t == "c64":
         better = "c64_less(best, value)" if op == "argmax" else "c64_less(value, best)"
         return ARG_COMPLEX.format(op=op, better=better)
@@ -632,12 +641,16 @@ def _arg(op, t):
         wins = f"{wins} or (value != value and best == best)"
         column = f"({column}) | ((value != value) & (old == old))"
     load = t + "_to_f32({})" if t in ("f16", "bf16") else "{}"
-    stop, hit = "", "{0} == best"
+    numbers, hit = "", "{0} == best"
     if value in ("float", "double"):
-        stop = "            if best != best:\n                break\n"
+        numbers = " and best == best"
         hit = "({0} == best) | (({0} != {0}) & (best != best))"
     return ARG_REAL.format(
-        stop=stop,
+        numbers=numbers,
+        rows=f"{loops.key}_rows",
+        few=loops.few,
+        R=C_TYPE[loops.row],
+        block=ARG_BLOCK,
         hit=hit.format(load.format("x[i]")),
         hit_block=hit.format(load.format("x[i + l]")),
         op=op,
@@ -648,10 +661,6 @@ def _arg(op, t):
         wins=wins,
         wins_column=column,
         load_first=load.format("x[0]"),
-        load_start=load.format("x[start]"),
-        load_lane=load.format("x[start + l]"),
-        load_block=load.format("x[start + i + l]"),
-        load_tail=load.format("x[start + i]"),
         load_i=load.format("x[i]"),
         load_j=load.format("x[j]"),
     )
@@ -679,20 +688,23 @@ def _search(t):
     )
 
 
-def _render_search():
+def _render_search(isa):
     """argmax, argmin, searchsorted."""
-    parts, names = [HEAD_SEARCH], []
+    extrema = {(op, t): Loops(op, t, isa) for op in ("max", "min") for t in VALUES if t in ORDERED}
+    parts, names = [HEAD_SEARCH, preamble(list(extrema.values()))], []
+    parts += [loops.rows() for loops in extrema.values()]
     for t in VALUES:
-        parts += [_arg("argmax", t), _arg("argmin", t), _search(t)]
+        for op in ("max", "min"):
+            parts.append(_arg("arg" + op, t, extrema.get((op, "u8" if t == "b8" else t))))
+        parts.append(_search(t))
         names += [f"argmax_{t}", f"argmin_{t}", f"searchsorted_{t}"]
     return parts, names
 
 
 def render(isa):
-    """Cython sources of the sort family, by module name; the same for every instruction set."""
+    """Cython sources of the sort family, by module name."""
     sources = {}
-    for module, make in (("sort", _render_sort), ("sort_search", _render_search)):
-        parts, names = make()
+    for module, (parts, names) in (("sort", _render_sort()), ("sort_search", _render_search(isa))):
         entries = "".join(f'        "{name}": <size_t>&{name},\n' for name in names)
         parts.append(
             "\n\ndef table():\n"

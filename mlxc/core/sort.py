@@ -181,6 +181,8 @@ def topk(a, /, k, axis=-1, *, stream=None):
 
 def _extremum(name, a, axis, keepdims):
     a = as_array(a)
+    if axis is None and a.ndim == 1:
+        axis = 0
     if axis is not None:
         return bind(name, (a,), (normalize_axis(name, axis, a.ndim), bool(keepdims)))
     place = bind(name, (mx.reshape(a, (-1,)),), (0, False))

@@ -37,7 +37,7 @@ cdef enum:
     COLUMNS = 512       # columns a task of argmax and argmin
     LINE = 64           # bytes of a row of a network: one key a lane
     NETWORK = 1024      # longest lines that a network sorts
-    SHORT = 128         # longest rows whose extrema are found in a turned copy
+    SHORT = 48          # longest rows whose extrema are found in a turned copy
     ROWS = 64           # of such rows at a time
     THIN = 8            # fewer are not worth turning
     BLOCK = 1 << 18     # elements between looks for Ctrl-C
