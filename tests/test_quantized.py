@@ -390,3 +390,43 @@ def test_what_does_not_fit_is_refused(call):
 def test_codes_have_no_derivative_and_say_so():
     with pytest.raises(ValueError, match="codes"):
         mx.eval(mx.grad(lambda w: mx.sum(mx.quantize(w)[1]))(mx.ones((2, 64))))
+
+
+# ---- few rows, whose products are of digits where the processor has them ----
+
+
+@pytest.mark.parametrize("group", [32, 64, 128])
+@pytest.mark.parametrize("shape", [(1, 5, 256), (3, 48, 1024), (6, 7, 2816), (2, 3, 128)])
+def test_products_of_few_rows_are_as_exact_as_float32(group, shape):
+    m, n, k = shape
+    rng = np.random.default_rng(k + group)
+    # numbers of very different sizes within a group, and groups of very different sizes
+    x = rng.standard_normal((m, k)) * 10.0 ** rng.integers(-6, 1, (m, k))
+    x = (x * np.repeat(10.0 ** rng.integers(-15, 15, (m, k // group)), group, 1)).astype(np.float32)
+    packed = mx.quantize(mx.array(rng.standard_normal((n, k)).astype(np.float32)), group)
+    w = np.array(mx.dequantize(*packed, group_size=group)).astype(np.float64)
+    got = np.array(mx.quantized_matmul(mx.array(x), *packed, group_size=group)).astype(np.float64)
+    size = np.abs(x.astype(np.float64)).sum(1, keepdims=True) * np.abs(w).max(1)
+    assert np.all(np.abs(got - x.astype(np.float64) @ w.T) <= 2e-6 * size)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e36, 1e-40, 0.0])
+def test_products_of_few_rows_meet_every_number(value):
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((2, 256)).astype(np.float32)
+    x[1, 17] = value
+    packed = mx.quantize(mx.array(rng.standard_normal((8, 256)).astype(np.float32)))
+    w = np.array(mx.dequantize(*packed)).astype(np.float64)
+    got = np.array(mx.quantized_matmul(mx.array(x), *packed))
+    with np.errstate(invalid="ignore"):
+        want = x.astype(np.float64) @ w.T
+    np.testing.assert_allclose(got[0], want[0], rtol=1e-4, atol=1e-4)
+    if np.isfinite(value):
+        np.testing.assert_allclose(got[1], want[1], rtol=1e-4, atol=1e-5 * max(10.0, value))
+    else:
+        assert not np.isfinite(got[1]).any()
+
+
+def test_products_of_nothing_but_zeros_are_zero():
+    packed = mx.quantize(mx.random.normal((8, 256)))
+    assert not np.array(mx.quantized_matmul(mx.zeros((1, 256)), *packed)).any()

@@ -55,3 +55,8 @@ cdef struct PackedProduct:
     Py_ssize_t units         # an item
     char* scratch
     Py_ssize_t scratch_bytes  # a worker
+
+cdef inline Py_ssize_t few_step(const PackedProduct* g) noexcept nogil:
+    """Numbers from one prepared row of x to the next, where there are few: the row as blocks want
+    it, itself, its sums over groups, the scales of its digits, and whether it has any."""
+    return 2 * g.k + 2 * g.groups + 1

@@ -3,17 +3,18 @@
 Codes of 4 and 8 bits are unpacked LANES words at a time, by a shift, a mask and a conversion. That
 leaves a block of LANES words in the order (place in the word, word); operands are brought into the
 same order instead of the codes, which costs nothing, as a product does not mind the order of its
-inner axis. Few rows are multiplied in registers at the speed of memory: codes stay where they stand
-in their words, as numbers 2**(bits * place) times as large, and x is that much smaller. More rows
-go through tiles of ROWS x DEPTH numbers.
+inner axis. Few rows are multiplied in registers at the speed of memory: by digits (digits.pxd), or
+codes stay where they stand in their words, as numbers 2**(bits * place) times as large, and x is
+that much smaller. More rows go through tiles of ROWS x DEPTH numbers.
 """
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport int8_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
+from mlxc._kernels.digits cimport DIGIT_BLOCK, DIGITS, dot_digits, has_digits
 from mlxc._kernels.mathematics cimport INFINITY, bits_of_f32, f32_of_bits, rint_f32
 from mlxc._kernels.packing cimport (
-    AFFINE, BLOCK, BYTES, DEPTH, FEW, MX, PANEL, ROWS, PackedProduct, Packing,
+    AFFINE, BLOCK, BYTES, DEPTH, FEW, MX, PANEL, ROWS, PackedProduct, Packing, few_step,
 )
 from mlxc._kernels.tile cimport (
     LANES, ZERO, Vector, at, dot, narrow_row, put, tile_product, total_of, widen_row,
@@ -59,7 +60,7 @@ cdef extern from *:
 
 cdef enum:
     AHEAD = 2048   # bytes from the codes in hand to those that are fetched meanwhile
-    SOON = 4       # rows from the scales in hand to those
+    SOON = 8       # rows from the scales in hand to those
 
 # ---- 8-bit and 4-bit floats ----
 
@@ -362,28 +363,85 @@ cdef inline void place_block(const f32* x, int bits, f32* out) noexcept nogil:
             out[j * LANES + i] = x[i * (32 // bits) + j] * factor
 
 
+cdef inline f32 digit_scale(const f32* x, int n) noexcept nogil:
+    """What a group's digits are multiples of; 0 where it has none (NaN, infinity, what is too large
+    or too small)."""
+    cdef f32 top = <f32>0.0, size
+    cdef bint finite = True
+    cdef int i
+    for i in range(n):
+        size = magnitude(x[i])
+        finite = finite and size < <f32>1e30    # also not for NaN
+        top = size if size > top else top
+    if top == <f32>0.0:
+        top = <f32>1.0
+    return top / <f32>8323072.0 if finite and top > <f32>1e-30 else <f32>0.0
+
+
+cdef inline void write_digits(
+    const f32* x, const f32* scales, int group, int8_t* out
+) noexcept nogil:
+    """A block's digits, in the order of dot_digits; exact sums of them are the rounded numbers."""
+    cdef i32[DIGIT_BLOCK] whole
+    cdef f32 inverse
+    cdef int i, j
+    for i in range(DIGIT_BLOCK // group):
+        inverse = <f32>1.0 / scales[i]
+        for j in range(group):
+            whole[i * group + j] = <i32>rint_f32(x[i * group + j] * inverse)
+    for i in range(DIGIT_BLOCK):
+        j = i // 2 + i % 2 * (DIGIT_BLOCK // 2)
+        out[j] = <int8_t>((whole[i] + 0x8080) >> 16)
+        out[j + DIGIT_BLOCK] = <int8_t>((whole[i] + 0x80) >> 8)
+        out[j + 2 * DIGIT_BLOCK] = <int8_t>whole[i]
+
+
+cdef bint prepare_digits(
+    const PackedProduct* g, const f32* row, f32* scales, int8_t* out
+) noexcept nogil:
+    """Whether a row's blocks could be written as digits."""
+    cdef int group = g.packing.group
+    cdef Py_ssize_t i, blocks = g.k // DIGIT_BLOCK
+    if g.packing.mode != AFFINE or g.packing.bits != 4 or not has_digits():
+        return False
+    for i in range(blocks * DIGIT_BLOCK // group):
+        scales[i] = digit_scale(row + i * group, group)
+        if scales[i] == <f32>0.0:
+            return False
+    for i in range(blocks):
+        write_digits(row + i * DIGIT_BLOCK, scales + i * DIGIT_BLOCK // group, group,
+                     out + i * DIGITS * DIGIT_BLOCK)
+    return True
+
+
 cdef void prepare_few(PackedProduct* g, Py_ssize_t item) noexcept nogil:
-    """Of each row: its blocks as dot_words wants them, itself, and its sums over groups."""
-    cdef f32* placed_row
+    """Of each row: its blocks as dot_digits or dot_words want them, itself, its sums over groups,
+    the scales of digits, and whether they are."""
+    cdef f32* blocks
     cdef f32* row
     cdef f32* sums
+    cdef f32* scales
     cdef Py_ssize_t r, i, j, size = block_codes(&g.packing)
+    cdef bint digits
     for r in range(g.m):
-        placed_row = <f32*>(g.prepared + item * g.prepared_item) + r * (2 * g.k + g.groups)
-        row = placed_row + g.k
+        blocks = <f32*>(g.prepared + item * g.prepared_item) + r * few_step(g)
+        row = blocks + g.k
         sums = row + g.k
+        scales = sums + g.groups
         widen_row(row, g.x + (item * g.m + r) * g.k * g.itemsize, g.itemsize, g.k, g.form)
         for i in range(g.groups):
             sums[i] = <f32>0.0
             for j in range(g.packing.group):
                 sums[i] = sums[i] + row[i * g.packing.group + j]
-        if not by_words(&g.packing):
+        digits = prepare_digits(g, row, scales, <int8_t*>blocks)
+        scales[g.groups] = <f32>digits
+        if digits or not by_words(&g.packing):
             continue
         for i in range(g.k // size):
             if g.packing.bits == 4:
-                place_block(row + i * size, 4, placed_row + i * size)
+                place_block(row + i * size, 4, blocks + i * size)
             else:
-                place_block(row + i * size, 8, placed_row + i * size)
+                place_block(row + i * size, 8, blocks + i * size)
 
 
 cdef void prepare_panels(PackedProduct* g, Py_ssize_t item, Py_ssize_t panel) noexcept nogil:
@@ -450,47 +508,74 @@ cdef inline void fetch(const char* p, Py_ssize_t nbytes) noexcept nogil:
         __builtin_prefetch(p + i)
 
 
-cdef void multiply_few(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexcept nogil:
-    """ROWS rows of w with all rows of x."""
+cdef inline void add_blocks(
+    const PackedProduct* g, const uint8_t* w, const f32* scales, const f32* biases, Py_ssize_t rows,
+    const f32* x, f32* products, f32* sums
+) noexcept nogil:
+    """Add what whole blocks of up to four rows of w and a prepared row of x sum up to."""
     cdef const Packing* p = &g.packing
-    cdef Py_ssize_t item, unit, x_item, w_item, r, n, first, rows, blocks, size, groups, line
+    cdef Py_ssize_t blocks = g.k // block_codes(p)
+    cdef Py_ssize_t groups = blocks * block_codes(p) // p.group
+    cdef const f32* own = x + 2 * g.k + g.groups
+    cdef f32[4] some
+    cdef Py_ssize_t i, n
+    cdef bint together = rows == 4
+    if own[g.groups] != <f32>0.0:
+        for n in range(rows):
+            for i in range(g.groups):
+                products[n * g.groups + i] = scales[n * g.groups + i] * own[i]
+        for n in range(1 if together else rows):
+            dot_digits(w + n * g.row_bytes, g.row_bytes if together else 0, products + n * g.groups,
+                       g.groups if together else 0, <const int8_t*>x, blocks,
+                       __builtin_ctzll(p.group // 8), some)
+            for i in range(4 if together else 1):
+                sums[n + i] = sums[n + i] + some[i]
+    for n in range(rows):
+        if own[g.groups] == <f32>0.0 and p.bits == 4:
+            sums[n] = sums[n] + dot_words(w + n * g.row_bytes, scales + n * g.groups, x, blocks,
+                                          p.group, 4)
+        elif own[g.groups] == <f32>0.0:
+            sums[n] = sums[n] + dot_words(w + n * g.row_bytes, scales + n * g.groups, x, blocks,
+                                          p.group, 8)
+        sums[n] = sums[n] + dot(biases + n * g.groups, x + 2 * g.k, groups)
+
+
+cdef void multiply_few(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexcept nogil:
+    """ROWS rows of w with all rows of x, four at a time."""
+    cdef const Packing* p = &g.packing
+    cdef Py_ssize_t item, unit, x_item, w_item, r, n, first, rows, last, size, line
     cdef f32* scales = scratch
-    cdef f32* biases = scales + g.groups + LANES
-    cdef f32* plain = biases + g.groups + LANES
-    cdef f32[ROWS * FEW] sums
+    cdef f32* biases = scales + 4 * g.groups + LANES
+    cdef f32* products = biases + 4 * g.groups + LANES
+    cdef f32* plain = products + 4 * g.groups + LANES
+    cdef f32[4] sums
     cdef const f32* x
     cdef const uint8_t* w
-    cdef f32 total
     split(g, chunk, &item, &unit, &x_item, &w_item)
     first = unit * ROWS
-    rows = min(<Py_ssize_t>ROWS, g.n - first)
-    blocks = g.k // block_codes(p) if by_words(p) else 0
-    size = blocks * block_codes(p)
-    groups = size // p.group
+    last = min(first + ROWS, g.n)
+    size = g.k // block_codes(p) * block_codes(p) if by_words(p) else 0
     line = g.groups * p.scale_size
-    for n in range(rows):
-        w = codes_of(g, w_item, first + n)
-        load_scales(g, w_item, first + n, 0, g.groups, scales, biases)
-        if blocks:
-            fetch(g.scales + (w_item * g.rows + first + n + SOON) * line, line)
-            fetch(g.biases + (w_item * g.rows + first + n + SOON) * line, line)
-        if size < g.k:
-            decode_plain(p, w + size * p.bits // 8, scales, biases, size, g.k - size, plain + size)
+    while first < last:
+        rows = min(<Py_ssize_t>4, last - first)
+        w = codes_of(g, w_item, first)
+        load_scales(g, w_item, first, 0, rows * g.groups, scales, biases)
+        if size:
+            fetch(g.scales + (w_item * g.rows + first + SOON) * line, rows * line)
+            fetch(g.biases + (w_item * g.rows + first + SOON) * line, rows * line)
+        for n in range(rows if size < g.k else 0):
+            decode_plain(p, w + n * g.row_bytes + size * p.bits // 8, scales + n * g.groups,
+                         biases + n * g.groups, size, g.k - size, plain + n * g.k + size)
         for r in range(g.m):
-            x = <const f32*>(g.prepared + x_item * g.prepared_item) + r * (2 * g.k + g.groups)
-            total = <f32>0.0
-            if size < g.k:
-                total = dot(plain + size, x + g.k + size, g.k - size)
-            if blocks:
-                if p.bits == 4:
-                    total = total + dot_words(w, scales, x, blocks, p.group, 4)
-                else:
-                    total = total + dot_words(w, scales, x, blocks, p.group, 8)
-                total = total + dot(biases, x + 2 * g.k, groups)
-            sums[r * ROWS + n] = total
-    for r in range(g.m):
-        narrow_row(g.out + ((item * g.m + r) * g.n + first) * g.itemsize, sums + r * ROWS, rows,
-                   g.form)
+            x = <const f32*>(g.prepared + x_item * g.prepared_item) + r * few_step(g)
+            for n in range(4):
+                sums[n] = <f32>0.0
+            for n in range(rows if size < g.k else 0):
+                sums[n] = dot(plain + n * g.k + size, x + g.k + size, g.k - size)
+            if size:
+                add_blocks(g, w, scales, biases, rows, x, products, sums)
+            narrow_row(g.out + ((item * g.m + r) * g.n + first) * g.itemsize, sums, rows, g.form)
+        first += 4
 
 
 cdef void multiply_many(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexcept nogil:

@@ -7,7 +7,7 @@ from libc.string cimport memset
 from mlxc._backends.cpu.kernels cimport kernel
 from mlxc._graph.kernel cimport View, register_launcher
 from mlxc._kernels.packing cimport (
-    AFFINE, BLOCK, BYTES, DEPTH, FEW, MX, NV, PANEL, ROWS, PackedProduct, Packing,
+    AFFINE, BLOCK, BYTES, DEPTH, FEW, MX, NV, PANEL, ROWS, PackedProduct, Packing, few_step,
 )
 from mlxc._kernels.tile cimport BF16, F16, F32, widen_row
 from mlxc._memory.buffer cimport scratch_alloc, scratch_free
@@ -207,8 +207,8 @@ cdef void plan(PackedProduct* g) noexcept nogil:
         g.scratch_bytes = 4 * (ROWS * DEPTH + 2 * DEPTH + BLOCK * DEPTH + DEPTH)
     elif g.m <= FEW:
         g.units = (g.n + ROWS - 1) // ROWS
-        g.prepared_item = 4 * g.m * (2 * g.k + g.groups)
-        g.scratch_bytes = 4 * (2 * step + g.k)
+        g.prepared_item = 4 * g.m * few_step(g)
+        g.scratch_bytes = 4 * (12 * step + 4 * g.k)
     else:
         g.units = blocks * ((g.n + ROWS - 1) // ROWS)
         g.prepared_item = 4 * g.k * ((g.m + PANEL - 1) // PANEL * PANEL)
