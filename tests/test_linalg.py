@@ -211,6 +211,40 @@ def test_qr_does_not_depend_on_the_scale(scale):
     assert np.abs(q.T @ q - np.eye(3)).max() < (1e-5 if scale > 1e-40 else 0.5)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("count", [1, 3, 16, 37])
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 8])
+def test_each_of_many_small_matrices_has_its_own_answer(n, count, dtype):
+    a = generator("small", n, count).standard_normal((count, n, n)).astype(dtype)
+    b = generator("sides", n, count).standard_normal((count, n, 11)).astype(dtype)
+    x, inverse = (to_np(y) for y in (LA.solve(to_mx(a), to_mx(b)), LA.inv(to_mx(a))))
+    q, r = (to_np(y) for y in LA.qr(to_mx(a)))
+    square = (a @ np.swapaxes(a, 1, 2) + np.eye(n)).astype(dtype)
+    low, up = (to_np(LA.cholesky(to_mx(square), upper=upper)) for upper in (False, True))
+    np.testing.assert_array_equal(low, np.swapaxes(up, 1, 2))
+    for k in range(count):
+        assert backward_error(a[k], x[k], b[k], dtype) < 3
+        assert backward_error(a[k], inverse[k], np.eye(n), dtype) < 3
+        assert np.abs(q[k].T @ q[k] - np.eye(n)).max() < 20 * np.finfo(dtype).eps
+        assert relative(q[k].astype(np.float64) @ r[k], a[k], dtype) < 20
+        assert relative(low[k].astype(np.float64) @ up[k], square[k], dtype) < 8
+        assert (r[k] == np.triu(r[k])).all() and (low[k] == np.tril(low[k])).all()
+    expected = np.linalg.slogdet(a.astype(np.float64))
+    sign, size = (to_np(y) for y in LA.slogdet(to_mx(a)))
+    np.testing.assert_array_equal(sign, expected[0])
+    np.testing.assert_allclose(size, expected[1], atol=1e-3)
+    np.testing.assert_allclose(to_np(LA.det(to_mx(a))), sign * np.exp(size), rtol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(20, 3, 7), (20, 8, 2)])
+def test_qr_of_small_matrices_that_are_not_square(shape):
+    a = generator("small qr", shape).standard_normal(shape)
+    q, r = (to_np(y) for y in LA.qr(to_mx(a)))
+    expected = np.linalg.qr(a)
+    np.testing.assert_allclose(q, expected[0], atol=1e-12)
+    np.testing.assert_allclose(r, expected[1], atol=1e-12)
+
+
 FACTORISATIONS = {
     "cholesky": LA.cholesky,
     "inv": LA.inv,

@@ -42,3 +42,26 @@ cdef struct System:
 ctypedef Py_ssize_t (*room_fn)(const System* system) noexcept nogil
 # Whether there is an answer.
 ctypedef bint (*solve_fn)(System* system) noexcept nogil
+
+# Small matrices are computed side by side.
+cdef enum:
+    LANES = 16
+    FEW = 8              # rows and columns, at most
+    SIDES = 16           # right sides, at most
+
+ctypedef char* chars
+
+cdef struct Few:
+    Py_ssize_t m, n          # of each a
+    Py_ssize_t k             # columns of each b
+    bint upper
+    Py_ssize_t count         # matrices; the first one is there LANES - count times more
+    chars[LANES] a           # strides in bytes
+    Py_ssize_t a_row, a_col
+    chars[LANES] b
+    Py_ssize_t b_row, b_col
+    chars[LANES] out         # dense
+    chars[LANES] more
+
+# Whether all have an answer.
+ctypedef bint (*few_fn)(Few* few) noexcept nogil

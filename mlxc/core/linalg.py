@@ -312,9 +312,11 @@ def _systems(op, a, b):
             f"[{op}] the matrix has {a.shape[-1]} columns and the right side {b.shape[-2]} rows; "
             f"they must agree"
         )
-    batch = _broadcast_batch(op, tuple(a.shape[:-2]), tuple(b.shape[:-2]))
-    a = _mx.broadcast_to(a.astype(dtype), batch + tuple(a.shape[-2:]))
-    return a, _mx.broadcast_to(b.astype(dtype), batch + tuple(b.shape[-2:])), vector
+    a, b = (x if x.dtype == dtype else x.astype(dtype) for x in (a, b))
+    if a.shape[:-2] != b.shape[:-2]:
+        batch = _broadcast_batch(op, tuple(a.shape[:-2]), tuple(b.shape[:-2]))
+        a, b = (_mx.broadcast_to(x, batch + tuple(x.shape[-2:])) for x in (a, b))
+    return a, b, vector
 
 
 def _broadcast_batch(op, x, y):

@@ -11,10 +11,12 @@ from libc.string cimport memset
 
 from numpy.linalg import LinAlgError
 
-from mlxc._backends.cpu.kernels cimport kernel
+from mlxc._backends.cpu.kernels cimport kernel, kernel_or_null
 from mlxc._backends.cpu.matmul cimport Family, family, offset_of, run_product
 from mlxc._graph.kernel cimport View, register_launcher
-from mlxc._kernels.factor cimport System, Tools, room_fn, solve_fn, turn_fn
+from mlxc._kernels.factor cimport (
+    FEW, LANES, SIDES, Few, System, Tools, few_fn, room_fn, solve_fn, turn_fn,
+)
 from mlxc._kernels.product cimport Product
 from mlxc._memory.buffer cimport scratch_alloc, scratch_free
 from mlxc._threads.pool cimport interrupted, par, thread_count
@@ -24,6 +26,7 @@ cdef enum:
     SMALL = 1 << 21      # multiply-adds of a matrix whose batch is spread matrix by matrix
     MIDDLE = 1 << 26     # the same, where the batch has many
     MANY = 16
+    SOME = 4             # small matrices that are worth being computed side by side
     CHUNK = 1 << 17      # multiply-adds that are worth waking a thread for
 
 cdef str SINGULAR = "the matrix is singular; it must be invertible"
@@ -32,6 +35,7 @@ cdef struct Batch:
     System like
     Tools tools
     solve_fn solve
+    few_fn few                  # NULL: matrices are not small
     const View* a
     const View* b               # NULL: there is none
     Py_ssize_t count, together  # matrices; of a chunk
@@ -65,9 +69,33 @@ cdef void run_item(Batch* batch, Py_ssize_t item, int worker) noexcept nogil:
         batch.unsolved = 1
 
 
+cdef void run_few(Batch* batch, Py_ssize_t first) noexcept nogil:
+    """The matrices from number `first` on that fill the lanes."""
+    cdef Few s
+    cdef const System* like = &batch.like
+    cdef Py_ssize_t v, item
+    s.m, s.n, s.k, s.upper = like.m, like.n, like.k, like.upper
+    s.a_row, s.a_col, s.b_row, s.b_col = like.a_row, like.a_col, like.b_row, like.b_col
+    s.count = min(<Py_ssize_t>LANES, batch.count - first)
+    for v in range(LANES):
+        item = first + (v if v < s.count else 0)
+        s.a[v] = <char*>like.a + offset_of(batch.a, item)
+        if batch.b != NULL:
+            s.b[v] = <char*>like.b + offset_of(batch.b, item)
+        s.out[v] = like.out + item * batch.out_bytes
+        s.more[v] = like.more + item * batch.more_bytes
+    if not batch.few(&s):
+        batch.unsolved = 1
+
+
 cdef void run_items(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef Batch* batch = <Batch*>arg
-    cdef Py_ssize_t item
+    cdef Py_ssize_t item = chunk * batch.together
+    if batch.few != NULL:
+        while item < min(batch.count, (chunk + 1) * batch.together):
+            run_few(batch, item)
+            item += LANES
+        return
     for item in range(chunk * batch.together, min(batch.count, (chunk + 1) * batch.together)):
         run_item(batch, item, worker)
 
@@ -106,10 +134,16 @@ cdef int run_batch(Batch* batch, str op, str trouble, Py_ssize_t itemsize) excep
         work <= SMALL or (work <= MIDDLE and batch.count >= MANY)
     )
     cdef Py_ssize_t item, bytes_, chunks
+    word = "f32" if itemsize == 4 else "f64"
+    if batch.count >= SOME and max(s.m, s.n) <= FEW and s.k <= SIDES:
+        batch.few = <few_fn>kernel_or_null(f"linalg_few_{op}_{word}")
+    spread = spread or batch.few != NULL
     s.tools = &batch.tools
     batch.tools.short_of_memory = &batch.short_of_memory
     batch.tools.workers = 1 if spread or work <= CHUNK else thread_count()
     batch.together = max(1, <Py_ssize_t>(CHUNK / (work + 256)))
+    if batch.few != NULL:
+        batch.together = (batch.together + LANES - 1) // LANES * LANES
     batch.work_bytes = (<room_fn>kernel(f"linalg_{op}_room"))(s) * itemsize
     batch.work_bytes = (batch.work_bytes + 63) // 64 * 64
     bytes_ = batch.work_bytes * (thread_count() if spread else 1)
