@@ -2,10 +2,11 @@
 
     python tests/metal/run.py [--jobs N] [--only WORD] [--seconds 1200]
 
-Rules: jobs are whole test files, as many at once as there are cores, longest first; each prints its
-last line, the seconds that it took and those that it computed. What differs on a GPU by intention
-is left out by name, with its reason (`DIFFERENT`). In check mode the software Metal watches every
-access to memory, which is slow: there run the tests that reach every kernel, and few of the others.
+Rules: jobs are test files, long ones in equal parts, as many at once as there are cores, longest
+first; each prints its last line, the seconds that it took and those that it computed. What differs
+on a GPU by intention is left out by name, with its reason (`DIFFERENT`, and `ON_NVIDIA` there). In
+check mode the software Metal watches every access to memory, which is slow: there run the tests
+that reach every kernel, and few of the others.
 """
 
 import argparse
@@ -20,8 +21,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SHADERS = sorted((ROOT / "tests/metal").glob("test_*.py"))
-# Tests of the whole, run with the GPU as the default device.
-WHOLE = ("test_table", "test_transforms", "test_compile", "test_reduce", "test_fusion")
+NVIDIA = os.environ.get("MLXC_SOFTMETAL_DEVICE") == "cuda"
+# Tests of the whole, run with the GPU as the default device, and in how many parts.
+WHOLE = {
+    "test_table": 4,
+    "test_compile": 2,
+    "test_reduce": 2,
+    "test_fusion": 1,
+    "test_transforms": 1,
+}
 # Tests that the mode does not change, and those that are about it.
 PLAIN_ONLY = ("test_shim", "test_lint", "test_softmetal")
 CHECK_ONLY = ("test_faults",)
@@ -31,27 +39,38 @@ DIFFERENT = {
     "test_macros_are_found_and_can_be_switched_off": "likewise",
     "test_equal_programs_of_different_plans_are_made_ready_once": "counts what it makes ready",
 }
+ON_NVIDIA = {
+    "test_after_work_that_fails_the_next_runs": "a fault ends the context, and all later work fails"
+}
 
 
 def jobs():
-    """(name, file, check mode), longest first."""
-    software = "libmlxc_metal_soft" in os.environ.get("MLXC_METAL_LIBRARY", "")
-    software = software and os.environ.get("MLXC_SOFTMETAL_DEVICE") != "cuda"
-    found = [(name, ROOT / f"tests/{name}.py", False) for name in WHOLE]
+    """(name, file, part, check mode), longest first."""
+    software = "libmlxc_metal_soft" in os.environ.get("MLXC_METAL_LIBRARY", "") and not NVIDIA
+    found = []
+    for name, count in WHOLE.items():
+        for part in (f"{k}/{count}" for k in range(1, count + 1)):
+            word = f" {part}" if count > 1 else ""
+            found.append((name + word, ROOT / f"tests/{name}.py", part, False))
     for check in (True, False) if software else (False,):
         for path in SHADERS:
             unwanted = PLAIN_ONLY if check else CHECK_ONLY
             if path.stem not in unwanted and (software or path.stem not in SOFTWARE_ONLY):
-                found.append((f"{path.stem}{' checked' if check else ''}", path, check))
+                name = f"{path.stem}{' checked' if check else ''}"
+                found.append((name, path, "1/1", check))
     return found
 
 
 def run(job, seconds):
-    """One file's tests: whether they passed, and the seconds that they computed."""
-    name, path, check = job
+    """A part of a file's tests: whether they passed, and the seconds that they computed."""
+    name, path, part, check = job
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(path)]
-    command += ["-k", " and ".join(f"not {word}" for word in DIFFERENT)]
+    command += ["-p", "parts", "--part", part]
+    left_out = DIFFERENT | (ON_NVIDIA if NVIDIA else {})
+    command += ["-k", " and ".join(f"not {word}" for word in left_out)]
     variables = dict(os.environ, MLXC_SOFTMETAL_CHECK="1" if check else "0")
+    known = [str(ROOT / "tests/metal"), os.environ.get("PYTHONPATH", "")]
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, known))
     variables.setdefault("MLXC_METAL_CACHE", "0")
     start = time.time()
     with tempfile.TemporaryFile("w+") as out:
