@@ -3,9 +3,9 @@
     MLXC_METAL_LIBRARY=... python tests/softmetal/cuda_speed.py      (cuda_run.py does)
 
 Rules: device time of many runs in one command buffer less that of few, so that copies to and from
-the host do not count; data are many times the cache. PyTorch's time is its device's, on arrays of
-the same shapes. A kernel that fails says so, and the next runs. MLXC_SPEED_SMALL=1 makes everything
-tiny, to try the script on the processor.
+the host do not count; what is bound by memory works on many times the cache. PyTorch's time is its
+device's, on arrays of the same shapes. A kernel that fails says so, and the next runs.
+MLXC_SPEED_SMALL=1 makes everything tiny, to try the script on the processor.
 """
 
 import functools
@@ -141,12 +141,22 @@ def copies(speed, x):
         speed.copy = 2 * x.nbytes / seconds
 
 
+def programs_of(speed, x, dtype, only=()):
+    """Fused programs of every kind, or those named."""
+    x = x.astype(TYPES[dtype])
+    for name, made, inputs, kept, moved, text in printed.cases(*x.shape, dtype):
+        if only and name not in only:
+            continue
+        ins, outs = eval(inputs, {"x": x}), [(x.dtype, kept)]
+        said = name if dtype == "float32" else f"{name}, {dtype}"
+        speed.show(said, lambda made=made: programs.dispatches(made), ins, outs,
+                   nbytes=moved * x.nbytes, theirs=(text, [x.shape], dtype))  # fmt: skip
+
+
 def memory_bound(speed, x):
     rows, columns = shape = x.shape
-    for name, made, inputs, kept, moved, text in printed.cases(*shape):
-        ins, outs = eval(inputs, {"x": x}), [(x.dtype, kept)]
-        speed.show(name, lambda made=made: programs.dispatches(made), ins, outs,
-                   nbytes=moved * x.nbytes, theirs=(text, [shape]))  # fmt: skip
+    programs_of(speed, x, "float32")
+    programs_of(speed, x, "float16", ("add", "exp", "softmax of rows", "sum of rows"))
     speed.row("argmax of rows", "argmax", [x], ("u4", (rows,)), (1,), nbytes=x.nbytes,
               theirs=("x.argmax(1)", [shape]))  # fmt: skip
     speed.row("cumsum of rows", "cumsum", [x], ("f4", shape), (1, False, True),
@@ -159,7 +169,7 @@ def memory_bound(speed, x):
     out = ("u4", (len(keys), 4 * columns))
     speed.row("random bits", "random_bits", [keys], out, ((4 * columns,), 4),
               nbytes=len(keys) * 16 * columns)  # fmt: skip
-    lines = rows // 4
+    lines = 2 * rows
     z = np.ones((lines, 1024), np.complex64)
     speed.row("fft of 1024", "fft", [z], ("c8", z.shape),
               ((-1,), (1024,), "c2c", False, "backward"), nbytes=2 * z.nbytes,
@@ -175,6 +185,7 @@ def products(speed, n):
         x = (np.arange(n * n).reshape(n, n) % 17 - 8).astype("f4").astype(dtype)
         speed.row(f"matmul {n} {name}", "matmul", [x, x], (dtype, (n, n)), flops=2 * n**3,
                   theirs=("x @ y", [(n, n)] * 2, name))  # fmt: skip
+    n *= 1 if SMALL else 4  # what follows is bound by memory
     x = (np.arange(n * n).reshape(n, n) % 17 - 8).astype("f4")
     speed.row(f"matmul 1 x {n} float32", "matmul", [x[:1], x], ("f4", (1, n)), nbytes=x.nbytes,
               theirs=("x @ y", [(1, n), (n, n)]))  # fmt: skip

@@ -1,15 +1,14 @@
 """Fused programs of every kind, as the scheduler makes them: for what looks at printed kernels.
 
-Rules: float32, two axes; what is read and written is row-major but where a case says otherwise.
+Rules: two axes; what is read and written is row-major but where a case says otherwise.
 """
 
 from types import SimpleNamespace
 
 from mlxc._backends.metal import programs
 from mlxc._table import load_rows
-from mlxc._table.dtypes import DTYPES
+from mlxc._table.dtypes import CODE, DTYPES
 
-FLOAT32 = next(code for code, dtype in enumerate(DTYPES) if dtype.name == "float32")
 ROW = {row.name: row.code for row in load_rows()}
 
 
@@ -20,36 +19,35 @@ def program(kind, shape, values, outputs, row_axes=0, reduced=()):
     )
 
 
-def load(slot, strides):
-    return ("load", FLOAT32, slot, 0, strides)
-
-
-def op(name, *operands):
-    return ("op", ROW[name], FLOAT32, operands)
-
-
-def reduction(name, operand):
-    return ("reduce", ROW[name], FLOAT32, operand)
-
-
-def cases(rows, columns):
+def cases(rows, columns, dtype="float32"):
     """(name, program, its inputs as text, the result's shape, bytes moved, PyTorch's text).
 
     Inputs and PyTorch's text are of `x`, an array of that shape; bytes count in arrays of x's size.
     """
-    shape, dense = (rows, columns), (4 * columns, 4)
+    code = CODE[dtype]
+    item = DTYPES[code].size
+    shape, dense = (rows, columns), (item * columns, item)
+
+    def load(slot, strides):
+        return ("load", code, slot, 0, strides)
+
+    def op(name, *operands):
+        return ("op", ROW[name], code, operands)
+
+    def reduction(name, operand):
+        return ("reduce", ROW[name], code, operand)
 
     def pointwise(*values, kind="map", row_axes=0):
         slot = sum(value[0] == "load" for value in values)
-        outputs = [(len(values) - 1, FLOAT32, slot, dense)]
+        outputs = [(len(values) - 1, code, slot, dense)]
         return program(kind, shape, list(values), outputs, row_axes)
 
     x, y = load(0, dense), load(1, dense)
     yield "add", pointwise(x, y, op("add", 0, 1)), "[x, x]", shape, 3, "x + x"
-    made = pointwise(x, load(1, (4, 4 * rows)), op("add", 0, 1))
+    made = pointwise(x, load(1, (item, item * rows)), op("add", 0, 1))
     turned = "[x, x.reshape(x.shape[::-1]).T]"
     yield "add transposed", made, turned, shape, 3, "x + x.reshape(x.shape[::-1]).T"
-    made = pointwise(x, load(1, (0, 4)), op("add", 0, 1))
+    made = pointwise(x, load(1, (0, item)), op("add", 0, 1))
     yield "add a row", made, "[x, x[0]]", shape, 2, "x + x[0]"
     yield "exp", pointwise(x, op("exp", 0)), "[x]", shape, 2, "t.exp(x)"
     made = pointwise(
@@ -63,11 +61,11 @@ def cases(rows, columns):
     )  # fmt: skip
     yield "norm of rows", made, "[x]", shape, 2, "t.nn.functional.rms_norm(x, x.shape[1:])"
     for name, reduced, kept, strides, text in (
-        ("rows", (1,), (rows,), (4, 0), "x.sum(1)"),
-        ("columns", (0,), (columns,), (0, 4), "x.sum(0)"),
+        ("rows", (1,), (rows,), (item, 0), "x.sum(1)"),
+        ("columns", (0,), (columns,), (0, item), "x.sum(0)"),
         ("all", (0, 1), (1,), (0, 0), "x.sum()"),
     ):
-        outputs = [(1, FLOAT32, 1, strides)]
+        outputs = [(1, code, 1, strides)]
         made = program("reduce", shape, [x, reduction("sum", 0)], outputs, reduced=reduced)
         yield f"sum of {name}", made, "[x]", kept, 1, text
 
