@@ -399,6 +399,25 @@ def test_an_index_out_of_range_is_found_wherever_it_stands(shape, axis, bad):
                 mx.eval(read(mx.array(indices)))
 
 
+@pytest.mark.parametrize("shape", [(3001,), (70, 401), (2, 3, 997)])
+def test_many_repeated_indices_of_elements_combine_in_their_order(shape):
+    rng = np.random.default_rng(2)
+    x = rng.integers(0, 9, shape).astype(np.float32)
+    k = rng.integers(-shape[-1], shape[-1], (4, 1500))
+    value = rng.integers(0, 9, (*shape[:-1], *k.shape)).astype(np.float32)
+    a, index, v = mx.array(x), mx.array(k), mx.array(value)
+    added, put = x.copy(), x.copy()
+    np.add.at(added, (..., k), value)
+    for row in range(4):
+        for column in range(1500):
+            put[..., k[row, column]] = value[..., row, column]
+    np.testing.assert_array_equal(evaluated(a.at[..., index].add(v)), added)
+    a[..., index] = v
+    np.testing.assert_array_equal(evaluated(a), put)
+    with pytest.raises(IndexError, match="out of range"):
+        mx.eval(mx.array(x).at[..., mx.array([0, shape[-1]])].add(1))
+
+
 def test_reading_everything_gives_a_handle_of_its_own():
     x = mx.array([1, 2])
     for y in (x[...], x[:], x[()]):

@@ -66,12 +66,29 @@ cdef struct Block:
     Py_ssize_t row_pieces, column_pieces
     Py_ssize_t units, together         # pieces of all planes; units of a chunk
 
+cdef struct Placing:
+    # A copy of x with an update in a slice of it, piece by piece of one axis: what a piece writes
+    # is still in the cache when the update is combined into it.
+    Block update                             # axes of the slice, unjoined; strides of both sides
+    Py_ssize_t[MAX_AXES] shape               # of x
+    Py_ssize_t[MAX_AXES] first, step         # of the slice, steps above 0
+    int ndim
+    int cut                                  # the axis that pieces divide
+    Py_ssize_t below                         # elements of one step along it
+    Py_ssize_t piece, pieces                 # steps a piece, pieces of the whole axis
+    Py_ssize_t units                         # pieces of all positions of the axes before it
+    const char* x
+    Py_ssize_t x_stride                      # bytes between elements in row-major order
+    char* out
+    fold_fn copy
+
 cdef void start_block(Block* block, Py_ssize_t itemsize, fold_fn fold) noexcept nogil
 cdef void add_axis(
     Block* block, Py_ssize_t size, Py_ssize_t dst_stride, Py_ssize_t src_stride
 ) noexcept nogil
 cdef void move_block(const Block* block, char* dst, const char* src) noexcept nogil
 cdef void move_parallel(Block* block, char* dst, const char* src) noexcept nogil
+cdef void place(Placing* job) noexcept nogil
 cdef void copy_view(View* out, View* x, fold_fn fold) noexcept nogil
 
 cdef fold_fn fold_of(str mode, View* view) except NULL

@@ -252,3 +252,69 @@ cdef void copy_view(View* out, View* x, fold_fn fold) noexcept nogil:
     for axis in range(x.ndim):
         add_axis(&block, x.shape[axis], out.strides[axis], x.strides[axis])
     move_parallel(&block, out.data, x.data)
+
+
+cdef void place_unit(Placing* job, Py_ssize_t unit) noexcept nogil:
+    """Copy one piece, then combine what of the update lies in it."""
+    cdef Block part
+    cdef Py_ssize_t begin = unit % job.pieces * job.piece
+    cdef Py_ssize_t end = min(begin + job.piece, job.shape[job.cut])
+    cdef Py_ssize_t outer = unit // job.pieces
+    cdef Py_ssize_t at = (outer * job.shape[job.cut] + begin) * job.below
+    cdef Py_ssize_t item = job.update.itemsize
+    cdef Py_ssize_t low, high, place
+    cdef char* dst = job.update.dst
+    cdef const char* src = job.update.src
+    cdef int axis
+    job.copy(
+        job.out + at * item, item, job.x + at * job.x_stride, job.x_stride,
+        (end - begin) * job.below
+    )
+    for axis in range(job.cut - 1, -1, -1):
+        place = outer % job.shape[axis] - job.first[axis]
+        outer //= job.shape[axis]
+        if place < 0 or place % job.step[axis] or place // job.step[axis] >= job.update.shape[axis]:
+            return
+        dst += place // job.step[axis] * job.update.dst_strides[axis]
+        src += place // job.step[axis] * job.update.src_strides[axis]
+    axis = job.cut
+    low = max(<Py_ssize_t>0, (begin - job.first[axis] + job.step[axis] - 1) // job.step[axis])
+    high = (end - job.first[axis] + job.step[axis] - 1) // job.step[axis]
+    high = min(high, job.update.shape[axis])
+    if low >= high:
+        return
+    start_block(&part, item, job.update.fold)
+    add_axis(&part, high - low, job.update.dst_strides[axis], job.update.src_strides[axis])
+    dst += low * job.update.dst_strides[axis]
+    src += low * job.update.src_strides[axis]
+    for axis in range(job.cut + 1, job.ndim):
+        add_axis(
+            &part, job.update.shape[axis], job.update.dst_strides[axis],
+            job.update.src_strides[axis]
+        )
+    move_block(&part, dst, src)
+
+
+cdef void place_job(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
+    place_unit(<Placing*>arg, chunk)
+
+
+cdef void place(Placing* job) noexcept nogil:
+    """Cut the first axis below which there is little."""
+    cdef Py_ssize_t outer = 1, unit
+    job.cut = 0
+    job.below = 1
+    for axis in range(1, job.ndim):
+        job.below *= job.shape[axis]
+    while job.cut < job.ndim - 1 and job.below * job.update.itemsize > GRAIN:
+        outer *= job.shape[job.cut]
+        job.cut += 1
+        job.below //= job.shape[job.cut]
+    job.piece = max(<Py_ssize_t>1, GRAIN // (job.below * job.update.itemsize))
+    job.pieces = (job.shape[job.cut] + job.piece - 1) // job.piece
+    job.units = outer * job.pieces
+    if job.units <= 2:
+        for unit in range(job.units):
+            place_unit(job, unit)
+    else:
+        par(place_job, job, job.units)

@@ -9,9 +9,9 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from mlxc._backends.cpu.blocks cimport (
-    GRAIN, MAX_AXES, Block, add_axis, along_fn, along_of, copy_view, fold_fn, fold_of, index_fn,
-    index_of, move_block, move_parallel, offsets_fn, offsets_of, rows_fn, start_block, take_fn,
-    take_of,
+    GRAIN, MAX_AXES, Block, Placing, add_axis, along_fn, along_of, copy_view, fold_fn, fold_of,
+    index_fn, index_of, move_block, move_parallel, offsets_fn, offsets_of, place, rows_fn,
+    start_block, take_fn, take_of,
 )
 from mlxc._backends.cpu.kernels cimport kernel
 from mlxc._graph.kernel cimport View, register_launcher
@@ -20,6 +20,9 @@ from mlxc._threads.pool cimport interrupted, par, raise_if_interrupted
 
 from mlxc._table.dtypes import DTYPES
 
+cdef extern from * nogil:
+    void prefetch "__builtin_prefetch"(const void*)
+
 cdef enum:
     LINE = 512           # offsets at a time along an axis: 4 KiB on the stack
     BLOCK = 1 << 18      # indices between looks for Ctrl-C
@@ -27,6 +30,8 @@ cdef enum:
     ALONG_CHUNK = 1 << 14    # elements
     STRIPE = 1 << 19     # bytes of an array whose rows are visited in any order: half a cache
     LINE_BYTES = 64      # of a cache line
+    SOON = 4             # rows between asking for one and writing it
+    FETCHED = 4096       # bytes of the longest rows that are asked for
 
 cdef rows_fn TAKE_ROWS = <rows_fn>kernel("take_rows")
 
@@ -486,6 +491,16 @@ cdef bint one_line(Along* line, View* x, View* index, int axis) except -1:
 
 # ---- scatter ----
 
+cdef inline void fetch_ahead(
+    const Selection* job, const Block* tail, const char* dst, Py_ssize_t k
+) noexcept nogil:
+    """Ask for the rows that are written soon: which ones, no processor guesses."""
+    cdef Py_ssize_t row = tail.size * job.itemsize, b
+    if k + SOON < job.n and row <= FETCHED and tail.ndim == 1:
+        for b in range((row + LINE_BYTES - 1) // LINE_BYTES):
+            prefetch(dst + job.offsets[k + SOON] + b * LINE_BYTES)
+
+
 cdef void scatter_lead(
     Selection* job, Py_ssize_t lead, const Block* tail, Py_ssize_t begin
 ) noexcept nogil:
@@ -509,6 +524,7 @@ cdef void scatter_lead(
         for k in range(job.n):
             if k % LOOK == LOOK - 1 and interrupted():
                 return
+            fetch_ahead(job, tail, dst, k)
             move_block(tail, dst + job.offsets[k], src + job.value_offsets[k])
 
 
@@ -587,6 +603,24 @@ cdef void run_scatter(Selection* job) noexcept nogil:
         par(scatter_pieces_job, job, job.pieces)
 
 
+cdef int scatter_elements(
+    const Selection* each, View* out, View* values, View* index, int axis
+) except -1:
+    """One index array that names single elements: a line at a time, in order."""
+    cdef Along job
+    cdef int d
+    start_along(&job, out, index, axis, values.data)
+    for d in range(each.nlead):
+        add_along(&job, each.lead_shape[d], 0, each.value_strides[d], each.lead_strides[d], True)
+    for d in range(index.ndim):
+        add_along(&job, index.shape[d], index.strides[d], values.strides[each.nlead + d], 0, False)
+    end_along(&job, out.itemsize)
+    job.take = NULL
+    job.combine = each.combine
+    job.offsets = offsets_of(index)
+    return run_along(&job, "scatter", index)
+
+
 cdef int launch_scatter(View* ins, int nin, View* outs, int nout, object params) except -1:
     """A copy of x, then updates (leading axes, indices, trailing axes) combined in order."""
     cdef Selection job
@@ -599,6 +633,10 @@ cdef int launch_scatter(View* ins, int nin, View* outs, int nout, object params)
     cdef int lead = params[1]
     split_axes(&job, outs, ins + 1, ins + 2, axes, lead, fold, False)
     job.combine = index_of(mode, outs)
+    if nin == 3 and job.tail.size == 1 and outs[0].size:
+        with nogil:
+            copy_view(outs, ins, copy)
+        return scatter_elements(&job, outs, ins + 1, ins + 2, axes[0])
     job.offsets = <int64_t*>scratch_alloc(nbytes)
     if job.offsets == NULL:
         raise MemoryError(f"[scatter] no memory for the offsets of {job.n} indices")
@@ -656,89 +694,6 @@ cdef int launch_concatenate(View* ins, int nin, View* outs, int nout, object par
             move_parallel(&block, out, ins[k].data)
             out += ins[k].shape[axis] * outs[0].strides[axis]
     return 0
-
-
-cdef struct Placing:
-    # A copy of x with an update in a slice of it, piece by piece of one axis: what a piece writes
-    # is still in the cache when the update is combined into it.
-    Block update                             # axes of the slice, unjoined; strides of both sides
-    Py_ssize_t[MAX_AXES] shape               # of x
-    Py_ssize_t[MAX_AXES] first, step         # of the slice, steps above 0
-    int ndim
-    int cut                                  # the axis that pieces divide
-    Py_ssize_t below                         # elements of one step along it
-    Py_ssize_t piece, pieces                 # steps a piece, pieces of the whole axis
-    Py_ssize_t units                         # pieces of all positions of the axes before it
-    const char* x
-    Py_ssize_t x_stride                      # bytes between elements in row-major order
-    char* out
-    fold_fn copy
-
-
-cdef void place_unit(Placing* job, Py_ssize_t unit) noexcept nogil:
-    """Copy one piece, then combine what of the update lies in it."""
-    cdef Block part
-    cdef Py_ssize_t begin = unit % job.pieces * job.piece
-    cdef Py_ssize_t end = min(begin + job.piece, job.shape[job.cut])
-    cdef Py_ssize_t outer = unit // job.pieces
-    cdef Py_ssize_t at = (outer * job.shape[job.cut] + begin) * job.below
-    cdef Py_ssize_t item = job.update.itemsize
-    cdef Py_ssize_t low, high, place
-    cdef char* dst = job.update.dst
-    cdef const char* src = job.update.src
-    cdef int axis
-    job.copy(
-        job.out + at * item, item, job.x + at * job.x_stride, job.x_stride,
-        (end - begin) * job.below
-    )
-    for axis in range(job.cut - 1, -1, -1):
-        place = outer % job.shape[axis] - job.first[axis]
-        outer //= job.shape[axis]
-        if place < 0 or place % job.step[axis] or place // job.step[axis] >= job.update.shape[axis]:
-            return
-        dst += place // job.step[axis] * job.update.dst_strides[axis]
-        src += place // job.step[axis] * job.update.src_strides[axis]
-    axis = job.cut
-    low = max(<Py_ssize_t>0, (begin - job.first[axis] + job.step[axis] - 1) // job.step[axis])
-    high = (end - job.first[axis] + job.step[axis] - 1) // job.step[axis]
-    high = min(high, job.update.shape[axis])
-    if low >= high:
-        return
-    start_block(&part, item, job.update.fold)
-    add_axis(&part, high - low, job.update.dst_strides[axis], job.update.src_strides[axis])
-    dst += low * job.update.dst_strides[axis]
-    src += low * job.update.src_strides[axis]
-    for axis in range(job.cut + 1, job.ndim):
-        add_axis(
-            &part, job.update.shape[axis], job.update.dst_strides[axis],
-            job.update.src_strides[axis]
-        )
-    move_block(&part, dst, src)
-
-
-cdef void place_job(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
-    place_unit(<Placing*>arg, chunk)
-
-
-cdef void place(Placing* job) noexcept nogil:
-    """Cut the first axis below which there is little."""
-    cdef Py_ssize_t outer = 1, unit
-    job.cut = 0
-    job.below = 1
-    for axis in range(1, job.ndim):
-        job.below *= job.shape[axis]
-    while job.cut < job.ndim - 1 and job.below * job.update.itemsize > GRAIN:
-        outer *= job.shape[job.cut]
-        job.cut += 1
-        job.below //= job.shape[job.cut]
-    job.piece = max(<Py_ssize_t>1, GRAIN // (job.below * job.update.itemsize))
-    job.pieces = (job.shape[job.cut] + job.piece - 1) // job.piece
-    job.units = outer * job.pieces
-    if job.units <= 2:
-        for unit in range(job.units):
-            place_unit(job, unit)
-    else:
-        par(place_job, job, job.units)
 
 
 cdef int launch_slice_update(View* ins, int nin, View* outs, int nout, object params) except -1:
