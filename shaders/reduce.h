@@ -101,14 +101,15 @@ template <> struct Product<complex64> {
     static complex64 join(complex64 x, complex64 y) { return multiply_c64(x, y); }
 };
 
+/* Without branches, so that reads of what is compared do not wait for each other. */
 template <typename T> struct Maximum {
     static T identity() { return Limits<T>::lowest(); }
-    static T join(T x, T y) { return !is_nan<T>(x) && (is_less<T>(x, y) || is_nan<T>(y)) ? y : x; }
+    static T join(T x, T y) { return (!is_nan<T>(x) & (is_less<T>(x, y) | is_nan<T>(y))) ? y : x; }
 };
 
 template <typename T> struct Minimum {
     static T identity() { return Limits<T>::highest(); }
-    static T join(T x, T y) { return !is_nan<T>(x) && (is_less<T>(y, x) || is_nan<T>(y)) ? y : x; }
+    static T join(T x, T y) { return (!is_nan<T>(x) & (is_less<T>(y, x) | is_nan<T>(y))) ? y : x; }
 };
 
 template <typename T> struct All {

@@ -72,6 +72,7 @@ class Kernel:
         self.lines = []
         self.types = [None] * len(program.values)  # compute type of each value
         self.stream_of = {}  # value of a load -> stream
+        self.kept = {}  # value of a load that was fetched before it is needed -> text
         for k, value in enumerate(program.values):
             if value[0] == "load":
                 _, code, slot, offset, strides = value
@@ -161,9 +162,8 @@ class Kernel:
         """The statement that defines value k; `at` gives the offset of a stream as text."""
         value = self.program.values[k]
         if value[0] == "load":
-            stream = self.stream_of[k]
-            self.types[k] = expressions.compute_type(stream.dtype)
-            text = expressions.load(f"{stream.name}[{at(stream)}]", stream.dtype)
+            self.types[k] = expressions.compute_type(self.stream_of[k].dtype)
+            text = self.kept[k] if k in self.kept else self._loaded(k, at)
         elif value[0] == "cast":
             _, source, target, operand = value
             source, target = _dtype(source), _dtype(target)
@@ -173,6 +173,23 @@ class Kernel:
             _, code, source, operands = value
             text = self._operation(k, ROWS[code], _dtype(source), operands)
         self.add(f"const {expressions.TYPES[self.types[k]]} v{k} = {text};", depth)
+
+    def _loaded(self, k, at):
+        stream = self.stream_of[k]
+        return expressions.load(f"{stream.name}[{at(stream)}]", stream.dtype)
+
+    def keep(self, loads, count):
+        """Room for `count` elements of each load. For all that a compiler knows, what is written
+        may be read next: unless a thread reads all before it writes, each read waits."""
+        for k in loads:
+            kind = expressions.TYPES[expressions.compute_type(self.stream_of[k].dtype)]
+            self.add(f"{kind} kept{k}[{count}];")
+            self.kept[k] = f"kept{k}[k]"
+
+    def fetch(self, loads, at, depth):
+        """The statements that fill it, in a loop over ``k``."""
+        for k in loads:
+            self.add(f"{self.kept[k]} = {self._loaded(k, at)};", depth)
 
     def _rounded(self, i, dtype):
         """A value as it would be stored. Half floats are loaded or cast already rounded."""

@@ -1,10 +1,11 @@
 """One kernel for each kind of program: maps, rows, reductions.
 
 * map, dense: threads take elements a threadgroup's width apart, a few each.
-* map, strided: threadgroups cover the innermost axis and, above it, all others taken together.
+* map, strided: threadgroups cover the innermost axis and, above it, all others taken together;
+  threads take a few elements along one of the two.
 * rows: a simdgroup has a short row, a threadgroup a long one. The rows are gone through once a
-  stage (between reductions); what spans them is computed again from its loads, which are in cache
-  by then.
+  stage (between reductions); what spans them is computed again from its loads. Threads keep those
+  in registers, where they fit.
 * reduce: what is left is laid out as results times reduced elements. Where the innermost axis is
   reduced, a team of threads has a result, otherwise a column of threads; few long results are cut
   into parts, whose values a second kernel joins.
@@ -15,6 +16,8 @@ Results do not depend on scheduling: every element has one place in a fixed tree
 import struct
 from math import prod
 
+from mlxc._table.dtypes import CODE, DTYPES
+
 from . import expressions
 from .dispatch import Bytes, Dispatch, In, Out, Scratch
 from .layout import spread, up
@@ -23,7 +26,10 @@ from .printing import OPERATIONS, ROWS, Kernel, Unprintable
 __all__ = ["dispatches"]
 
 GROUP = 256  # threads of a threadgroup, where nothing else says it
-EACH = 4  # elements a thread of a dense map
+EACH = 4  # elements a thread of a map; twice as many where all are narrow
+KEPT = 32  # elements that a thread keeps in registers at most
+KEPT_OF_ROW = 16  # of one load of a row
+MANY = 1 << 18  # elements from which a thread of a strided map has several
 SIMD = 32
 SHORT_ROW = 512  # elements up to which a simdgroup has a row
 ENOUGH = 1024  # threadgroups that fill a device
@@ -82,66 +88,121 @@ def _map(kernel):
     return [(_dense_map if dense else _strided_map)(kernel, sizes, strides)]
 
 
+def _each(kernel, loads):
+    """Elements a thread of a map: enough of them in flight hide the time that memory takes."""
+    narrow = all(DTYPES[CODE[stream.dtype]].size <= 2 for stream in kernel.streams)
+    each = 2 * EACH if narrow else EACH
+    return each if each * len(loads) <= KEPT else 1
+
+
+def _open_loop(kernel, each, index, start, apart, end):
+    """A loop over this thread's elements, before `end` if that is not empty."""
+    kernel.add("#pragma unroll", 0)
+    kernel.add(f"for (uint k = 0; k < {each}; k++) {{")
+    kernel.add(f"const {kernel.whole} {index} = {start} + k * {apart};", 2)
+    kernel.add(f"if ({index} < {end}) {{" if end else "{", 2)
+
+
+def _close_loop(kernel):
+    kernel.add("}", 2)
+    kernel.add("}")
+
+
 def _dense_map(kernel, sizes, strides):
-    size = prod(sizes)
+    size, whole = prod(sizes), kernel.whole
     moving = {stream.name for stream, s in zip(kernel.streams, strides) if s == [1]}
-    count = kernel.number(size)
-    kernel.add(f"for (uint k = 0; k < {EACH}; k++) {{")
+    loads = [k for k, stream in kernel.stream_of.items() if stream.name in moving]
+    fixed = [k for k in kernel.stream_of if k not in loads]
+    each = _each(kernel, loads)
+    kernel.add(f"const {whole} size = {kernel.number(size)};")
     kernel.add(
-        f"const {kernel.whole} i = ({kernel.whole}(group.x) * {EACH} + k) * {GROUP} + "
-        "thread_in_group.x;",
-        2,
+        f"const {whole} start = {whole}(group.x) * {each * GROUP} + thread_in_group.x;",
     )
-    kernel.add(f"if (i < {kernel.whole}({count})) {{", 2)
+    kernel.add("if (start >= size)")
+    kernel.add("return;", 2)
 
     def at(stream):
         return "i" if stream.name in moving else "0"
 
-    _print_values(kernel, range(len(kernel.program.values)), at, 3)
+    _print_values(kernel, fixed, at, 1)
+    kernel.keep(loads, each)
+    loop = each, "i", "start", GROUP, "size"
+    if loads:
+        _open_loop(kernel, *loop)
+        kernel.fetch(loads, at, 3)
+        _close_loop(kernel)
+    _open_loop(kernel, *loop)
+    _print_values(kernel, set(range(len(kernel.program.values))) - set(fixed), at, 3)
     for stream in kernel.outputs:
         if stream.name not in moving and size > 1:  # one value, which one thread writes
             kernel.add("if (i == 0)", 3)
         kernel.store(stream, f"v{stream.value}", at(stream), 3)
-    kernel.add("}", 2)
-    kernel.add("}")
-    grid = (up(size, EACH * GROUP), 1, 1)
-    return _dispatch(kernel, kernel.name("map"), [_GROUP, _THREAD], grid, (GROUP, 1, 1))
+    _close_loop(kernel)
+    grid = (up(size, each * GROUP), 1, 1)
+    name = f"{kernel.name('map')}_{each}"
+    return _dispatch(kernel, name, [_GROUP, _THREAD], grid, (GROUP, 1, 1))
 
 
 def _strided_map(kernel, sizes, strides):
-    columns, rows = sizes[-1], prod(sizes[:-1])
+    columns, rows, whole = sizes[-1], prod(sizes[:-1]), kernel.whole
     width = SIMD
     while width > 1 and width // 2 >= columns:
         width //= 2
     height = GROUP // width
-    inner = [s[-1:] for s in strides]
-    outer = [s[:-1] for s in strides]
+    moving = {stream.name for stream, s in zip(kernel.streams, strides) if any(s)}
+    loads = [k for k, stream in kernel.stream_of.items() if stream.name in moving]
+    fixed = [k for k in kernel.stream_of if k not in loads]
+    # Along columns a row's offset is computed once; where columns lie apart, what is near them in
+    # memory is in the rows below.
+    each = _each(kernel, loads) if columns * rows >= MANY else 1
+    across = columns >= each * width and all(s[-1] in (0, 1) for s in strides)
+    by_row = ("r", "row", sizes[:-1], [s[:-1] for s in strides])
+    by_column = ("c", "column", sizes[-1:], [s[-1:] for s in strides])
+    wide, high = (width * each, height) if across else (width, height * each)
+    kernel.add(f"const {whole} columns = {kernel.number(columns)};")
+    kernel.add(f"const {whole} rows = {kernel.number(rows)};")
+    names = ("start", "row") if across else ("column", "start")
+    kernel.add(f"const {whole} {names[0]} = {whole}(group.x) * {wide} + thread_in_group.x;")
     kernel.add(
-        f"const {kernel.whole} column = {kernel.whole}(group.x) * {width} + thread_in_group.x;"
+        f"const {whole} {names[1]} = ({whole}(group.z) * groups.y + group.y) * {high} + "
+        "thread_in_group.y;"
     )
-    kernel.add(
-        f"const {kernel.whole} row = ({kernel.whole}(group.z) * groups.y + group.y) * "
-        f"{height} + thread_in_group.y;"
-    )
-    kernel.add(
-        f"if (column >= {kernel.whole}({kernel.number(columns)}) || "
-        f"row >= {kernel.whole}({kernel.number(rows)}))"
-    )
+    kernel.add(f"if ({names[0]} >= columns || {names[1]} >= rows)")
     kernel.add("return;", 2)
-    above = kernel.add_offsets("r", "row", sizes[:-1], outer)
-    known = _add_inner(kernel, "at", "column", sizes[-1:], inner, "r", above)
-
-    def at(stream):
-        return known.get(stream.name, "0")
-
-    _print_values(kernel, range(len(kernel.program.values)), at, 1)
-    for stream in kernel.outputs:
-        if stream.name not in known and prod(sizes) > 1:  # one value, which one thread writes
-            kernel.add("if (column == 0 && row == 0)")
-        kernel.store(stream, f"v{stream.value}", at(stream), 1)
-    grid = (up(columns, width), *spread(up(rows, height)))
-    name = kernel.name("map") + f"_{width}"
+    if across:
+        loop = each, "column", "start", width, "columns"
+        outside, inside = by_row, by_column
+    else:
+        loop = each, "row", "start", height, "rows"
+        outside, inside = by_column, by_row
+    _print_strided_map(kernel, loads, fixed, outside, inside, loop)
+    grid = (up(columns, wide), *spread(up(rows, high)))
+    name = f"{kernel.name('map')}_{width}_{each}{'_across' if across else ''}"
     return _dispatch(kernel, name, [_GROUP, _THREAD, _GROUPS], grid, (width, height, 1))
+
+
+def _print_strided_map(kernel, loads, fixed, outside, inside, loop):
+    """Offsets along one axis `outside` of the loop over this thread's elements, along the other
+    within it."""
+    above = kernel.add_offsets(*outside)
+    _print_values(kernel, fixed, lambda stream: "0", 1)
+    kernel.keep(loads, loop[0])
+    places = {stream.name: f"place_{stream.name}" for stream in kernel.outputs}
+    for name in places.values():
+        kernel.add(f"{kernel.step} {name}[{loop[0]}];")
+    _open_loop(kernel, *loop)
+    known = _add_inner(kernel, *inside, outside[0], above, depth=3)
+    kernel.fetch(loads, lambda stream: known.get(stream.name, "0"), 3)
+    for name, place in places.items():
+        kernel.add(f"{place}[k] = {known.get(name, '0')};", 3)
+    _close_loop(kernel)
+    _open_loop(kernel, *loop)
+    _print_values(kernel, set(range(len(kernel.program.values))) - set(fixed), None, 3)
+    for stream in kernel.outputs:
+        if stream.name not in known:  # one value, which one thread writes
+            kernel.add("if (column == 0 && row == 0)", 3)
+        kernel.store(stream, f"v{stream.value}", f"{places[stream.name]}[k]", 3)
+    _close_loop(kernel)
 
 
 def _add_inner(kernel, prefix, index, sizes, strides, before, above, depth=1):
@@ -202,12 +263,11 @@ def _rows(kernel):
     if rows >= 2**31:
         raise Unprintable("too many rows")
     kernel.headers.add("reduce.h")
-    short = columns <= SHORT_ROW
-    threads = GROUP
-    while not short and threads < 1024 and rows < ENOUGH and threads * 8 < columns:
-        threads *= 2
-    teams = threads // SIMD if short else 1
     levels = _Levels(kernel, inner)
+    loads = [k for k in kernel.stream_of if levels.full[k]]
+    short = columns <= SHORT_ROW
+    threads, each = _threads_of_row(rows, columns, short, len(loads))
+    teams = threads // SIMD if short else 1
     _add_team(kernel, rows, short, teams, threads)
     above = kernel.add_offsets("r", "row", outer_sizes, outer)
     names = [stream.name for stream in kernel.streams]
@@ -215,7 +275,14 @@ def _rows(kernel):
     def at_row(stream):
         return f"r_{stream.name}" if names.index(stream.name) in above else "0"
 
-    count = kernel.number(columns)
+    kernel.add(f"const uint columns = {kernel.number(columns)};")
+    whole = each * (SIMD if short else threads) == columns
+    along = _Along(kernel, each, whole, inner_sizes, inner, above)
+    if each:
+        kernel.keep(loads, each)
+        along.open()
+        kernel.fetch(loads, along.at, along.depth)
+        along.close()
     for stage in range(max(levels.stage) + 1):
         flat = [
             k
@@ -229,11 +296,65 @@ def _rows(kernel):
             if value[0] == "reduce" and levels.stage[k] == stage + 1
         ]
         if found:
-            _print_stage(kernel, levels, found, count, inner_sizes, inner, above)
-    _print_outputs(kernel, levels, count, inner_sizes, inner, above, at_row)
-    name = f"{kernel.name('rows')}_{'short' if short else threads}"
+            _print_stage(kernel, levels, found, along)
+    _print_outputs(kernel, levels, along, inner, at_row)
+    name = (
+        f"{kernel.name('rows')}_{'short' if short else threads}_{each}{'_whole' if whole else ''}"
+    )
     grid = (up(rows, teams), 1, 1)
     return [_dispatch(kernel, name, [_GROUP, *_LANES], grid, (threads, 1, 1))]
+
+
+def _threads_of_row(rows, columns, short, loads):
+    """Threads of a threadgroup, and elements of each load that a thread keeps: 0 if it keeps none
+    and reads them again."""
+    threads = GROUP
+    while not short and threads < 512 and threads * KEPT_OF_ROW < columns:
+        threads *= 2
+    while not short and threads < 512 and rows < ENOUGH and threads * 8 < columns:
+        threads *= 2
+    each, team = 1, SIMD if short else threads
+    if columns % team == 0:
+        each = columns // team
+    while each * team < columns:
+        each *= 2
+    if each <= KEPT_OF_ROW and each * loads <= KEPT:
+        return threads, each
+    threads = GROUP
+    while not short and threads < 1024 and rows < ENOUGH and threads * 8 < columns:
+        threads *= 2
+    return threads, 0
+
+
+class _Along:
+    """The loop along a row: over what this thread keeps, or over memory (`each` 0). Where every
+    thread has as many elements there is nothing to ask, and reads follow each other without."""
+
+    def __init__(self, kernel, each, whole, sizes, strides, above):
+        self.kernel, self.each = kernel, each
+        self.end = "" if whole else "columns"
+        self.sizes, self.strides, self.above = sizes, strides, above
+        self.depth = 3 if each else 2
+        self.known = {}
+
+    def open(self):
+        """Begin the loop; `at` knows the offsets within it."""
+        if self.each:
+            _open_loop(self.kernel, self.each, "c", "first", "step", self.end)
+        else:
+            self.kernel.add("for (uint c = first; c < columns; c += step) {")
+        self.known = _add_inner(
+            self.kernel, "c", "c", self.sizes, self.strides, "r", self.above, self.depth
+        )
+
+    def close(self):
+        if self.each:
+            _close_loop(self.kernel)
+        else:
+            self.kernel.add("}")
+
+    def at(self, stream):
+        return self.known.get(stream.name, "0")
 
 
 def _add_team(kernel, rows, short, teams, threads):
@@ -265,7 +386,7 @@ def _joined_by_team(kernel, operation, kind, value):
     return f"block_reduce<{operation}, {kind}>({value}, shared_{kind}, lane, simdgroup, simdgroups)"
 
 
-def _print_stage(kernel, levels, found, count, sizes, strides, above):
+def _print_stage(kernel, levels, found, along):
     """One pass along the row for the reductions `found`."""
     values = kernel.program.values
     facts = {}
@@ -276,13 +397,12 @@ def _print_stage(kernel, levels, found, count, sizes, strides, above):
         kind = expressions.TYPES[compute]
         facts[k] = f"{OPERATIONS[ROWS[code].name]}<{kind}>", kind
         kernel.add(f"Running<{facts[k][0]}, {kind}> part{k};")
-    kernel.add(f"for (uint c = first; c < uint({count}); c += step) {{")
-    known = _add_inner(kernel, "c", "c", sizes, strides, "r", above, depth=2)
+    along.open()
     wanted = levels.needed([values[k][3] for k in found])
-    _print_values(kernel, wanted, lambda stream: known.get(stream.name, "0"), 2)
+    _print_values(kernel, wanted, along.at, along.depth)
     for k in found:
-        kernel.add(f"part{k}.add(v{values[k][3]});", 2)
-    kernel.add("}")
+        kernel.add(f"part{k}.add(v{values[k][3]});", along.depth)
+    along.close()
     for k in found:
         operation, kind = facts[k]
         text = _joined_by_team(kernel, operation, kind, f"part{k}.total()")
@@ -293,16 +413,15 @@ def _name(code):
     return expressions.DTYPES[code].name
 
 
-def _print_outputs(kernel, levels, count, sizes, strides, above, at_row):
+def _print_outputs(kernel, levels, along, strides, at_row):
     full = [s for s in kernel.outputs if any(strides[kernel.streams.index(s)])]
     if full:
-        kernel.add(f"for (uint c = first; c < uint({count}); c += step) {{")
-        known = _add_inner(kernel, "o", "c", sizes, strides, "r", above, depth=2)
+        along.open()
         wanted = levels.needed([stream.value for stream in full])
-        _print_values(kernel, wanted, lambda stream: known.get(stream.name, "0"), 2)
+        _print_values(kernel, wanted, along.at, along.depth)
         for stream in full:
-            kernel.store(stream, f"v{stream.value}", known[stream.name], 2)
-        kernel.add("}")
+            kernel.store(stream, f"v{stream.value}", along.at(stream), along.depth)
+        along.close()
     single = [s for s in kernel.outputs if s not in full]
     if single:
         kernel.add("if (first == 0) {")
