@@ -16,6 +16,9 @@ constant int MODE [[function_constant(2)]];    /* MODE_NONE or an operation */
 constant bool DIRECT [[function_constant(3)]]; /* one index array, read where it is used */
 constant bool FLAT [[function_constant(4)]];   /* indices and trailing axes are one axis */
 constant bool FIRST [[function_constant(5)]];  /* of several index arrays */
+constant bool LONG [[function_constant(6)]];   /* trailing axes are one long axis */
+
+#define EACH 4 /* positions that a thread of gather takes of a long axis */
 
 /* As mlxc/_backends/metal/indexing.py packs it ("<QQQqqIIIIII"). */
 struct Selection {
@@ -87,7 +90,9 @@ kernel void along_keys(const device uchar *index [[buffer(0)]], device uint *key
 
 /* ---- reading ---- */
 
-/* The grid is (trailing positions, leads x indices), or FLAT (indices x trailing, leads). */
+/* The grid is (trailing positions, leads x indices), or FLAT (indices x trailing, leads). LONG: a
+ * thread takes EACH of the trailing positions, the grid's width apart: where they come from is
+ * found once, and all are read before any is written. */
 template <typename T>
 [[kernel]] void
 gather(const device T *x [[buffer(0)]], const device uchar *index [[buffer(1)]],
@@ -98,25 +103,42 @@ gather(const device T *x [[buffer(0)]], const device uchar *index [[buffer(1)]],
     ulong row = row_of(at, grid);
     if (row >= (FLAT ? p.leads : p.leads * p.indices))
         return;
-    ulong lead, k, t;
+    uint tail = uint(p.tail), first = at.x, before_tail = p.lead_axes + p.index_axes;
+    ulong lead, k;
     if (FLAT) {
         lead = row;
-        k = at.x / uint(p.tail);
-        t = at.x - uint(k) * uint(p.tail);
+        k = at.x / tail;
+        first = at.x - uint(k) * tail;
     } else {
         lead = p.leads == 1 ? 0 : row / p.indices;
         k = row - lead * p.indices;
-        t = at.x;
     }
-    uint before_tail = p.lead_axes + p.index_axes;
-    long from = strided_offset(lead, p.lead_axes, sizes, strides) +
-                strided_offset(t, p.tail_axes, sizes + before_tail, strides + before_tail);
+    long from = strided_offset(lead, p.lead_axes, sizes, strides);
     if (DIRECT) {
         long where = strided_offset(k, p.index_axes, sizes + p.lead_axes, strides + p.lead_axes);
         from += index_at(index, where, faults, p) * p.step;
     } else
         from += positions[k];
-    out[(lead * p.indices + k) * p.tail + t] = x[from];
+    ulong to = (lead * p.indices + k) * p.tail;
+    if (!LONG) {
+        out[to + first] = x[from + strided_offset(first, p.tail_axes, sizes + before_tail,
+                                                  strides + before_tail)];
+        return;
+    }
+    T kept[EACH];
+    long stride = strides[before_tail];
+#pragma unroll
+    for (uint e = 0; e < EACH; e++) {
+        uint t = first + e * grid.x;
+        if (t < tail)
+            kept[e] = x[from + t * stride];
+    }
+#pragma unroll
+    for (uint e = 0; e < EACH; e++) {
+        uint t = first + e * grid.x;
+        if (t < tail)
+            out[to + t] = kept[e];
+    }
 }
 
 /* The grid is (last axis, rows) of the indices; x has stride 0 along the axis. */

@@ -95,6 +95,17 @@ def test_several_index_arrays_name_one_element_each(device):
     gather(device, x[:, ::-1, :, ::2], [i, j], (1, 2), 1)
 
 
+@pytest.mark.parametrize("size", [511, 512, 513, 515, 2050])
+def test_long_rows_are_gathered_by_threads_that_take_several_elements(device, size):
+    x = samples("float32", 5, 3, 2 * size)
+    index = [np.array([4, -5, 2])]
+    gather(device, x[:, 0, :size], index, (0,), 0)
+    gather(device, x[:, :, 1::2], index, (0,), 0)  # two trailing axes
+    gather(device, x[:, 1, ::-2], index, (0,), 0)
+    gather(device, x[:, :, ::2], [np.array([2, -3])], (1,), 1)
+    gather(device, x[:, :, :size], [np.array([0, 3]), np.array([1, -1])], (0, 1), 0)
+
+
 def test_operands_are_gathered_from_where_they_lie(device):
     x = samples("float32", 30, 40)
     rows = np.array([9, 1, 4, 4, 0, 3], np.int32)

@@ -8,7 +8,7 @@ from mlxc._table.rows import BY_NAME
 
 from .dispatch import Bytes, Dispatch, Faults, In, Operand, Out, Scratch, launcher
 from .expressions import STORED, compute_type
-from .layout import LIMIT, SPREAD, dense_strides, element_strides, joined, spread
+from .layout import LIMIT, SPREAD, dense_strides, element_strides, joined, spread, up
 from .movement import block, copy, pack_longs, pack_uints
 from .reduce import OPERATIONS
 from .sort import sorted_pairs
@@ -16,6 +16,8 @@ from .sort import sorted_pairs
 __all__ = ["concatenate", "gather", "put_along", "scatter", "slice_update", "take_along"]
 
 WIDE = 32  # trailing positions from which each row of threads takes one index
+LONG = 512  # from which each thread takes EACH of them, as in indexing.metal
+EACH = 4
 MODES = {"none": -1, "add": OPERATIONS["sum"]} | OPERATIONS  # as in indexing.metal
 INDEX_LIMIT = (1 << 32) - 1  # destinations are numbered in 32 bits, all ones is none
 
@@ -93,8 +95,10 @@ def gather(row, ins, outs, params):
     moves = near[0][1] + middle[1] + near[1][1]
     leads, tail = prod(pick(x.shape, ahead)), prod(pick(x.shape, behind))
     flat = tail < WIDE and n * tail < LIMIT
-    columns, rows = (n * tail, leads) if flat else (tail, leads * n)
-    if columns >= LIMIT or rows >= SPREAD * SPREAD:
+    long = tail >= LONG and len(near[1][0]) == 1
+    columns = n * tail if flat else up(tail, EACH) if long else tail
+    rows = leads if flat else leads * n
+    if tail >= LIMIT or rows >= SPREAD * SPREAD:
         return None
     counts = (len(near[0][0]), len(middle[0]), len(near[1][0]), 0)
     about = selection(leads, n, tail, size, step, counts, row, axes[-1])
@@ -106,7 +110,7 @@ def gather(row, ins, outs, params):
          pack_longs(moves), Faults()],
         grid,
         block(*grid[:2]),
-        constants={0: 0, 1: CODE[indices[0].dtype], 2: 0, 3: direct, 4: flat, 5: False},
+        constants={0: 0, 1: CODE[indices[0].dtype], 2: 0, 3: direct, 4: flat, 5: False, 6: long},
     )  # fmt: skip
     return [last] if direct else [*steps, last]
 
