@@ -281,14 +281,14 @@ cdef inline f64 log_specials(f64 result, f64 x) noexcept nogil:
     result = result if x < <f64>INFINITY else x
     return result if x > 0.0 else (<f64>(-INFINITY) if x == 0.0 else <f64>NAN)
 
-cdef inline f32 log_f32(f32 x) noexcept nogil:
-    cdef f32 scaled, e, f, z, p, r
-    cdef i32 bits, k
-    scaled = x * <f32>8388608.0 if x < <f32>1.17549435e-38 else x
-    e = <f32>-23.0 if x < <f32>1.17549435e-38 else <f32>0.0
-    bits = bits_of_f32(scaled)
-    k = (bits - 0x3F3504F3) >> 23
-    e = e + <f32>k
+cdef inline bint is_normal_f32(f32 x) noexcept nogil:
+    """Whether x is positive, normal and finite."""
+    return <u32>(bits_of_f32(x) - 0x00800000) < 0x7F000000
+
+cdef inline f32 log_normal_f32(f32 x, f32 more) noexcept nogil:
+    """log(x * 2**more) for positive, normal, finite x."""
+    cdef i32 bits = bits_of_f32(x), k = (bits - 0x3F3504F3) >> 23
+    cdef f32 e = more + <f32>k, f, z, p
     f = f32_of_bits(bits - (k << 23)) - <f32>1.0  # in [sqrt(1/2) - 1, sqrt(2) - 1)
     z = f * f
     p = <f32>0.0693729269
@@ -301,7 +301,16 @@ cdef inline f32 log_f32(f32 x) noexcept nogil:
     p = p * f + <f32>-0.249999838
     p = p * f + <f32>0.33333314
     p = p * (f * z) + e * <f32>-2.12194440e-4
-    r = (f + (p - <f32>0.5 * z)) + e * <f32>0.693359375
+    return (f + (p - <f32>0.5 * z)) + e * <f32>0.693359375
+
+cdef inline f32 log_f32(f32 x) noexcept nogil:
+    """For positive, normal, finite x."""
+    return log_normal_f32(x, <f32>-0.0)
+
+cdef inline f32 log_any_f32(f32 x) noexcept nogil:
+    cdef bint tiny = x < <f32>1.17549435e-38
+    cdef f32 scaled = x * <f32>8388608.0 if tiny else x
+    cdef f32 r = log_normal_f32(scaled, <f32>-23.0 if tiny else <f32>0.0)
     r = r if x < <f32>INFINITY else x
     return r if x > <f32>0.0 else (<f32>(-INFINITY) if x == <f32>0.0 else <f32>NAN)
 
@@ -566,9 +575,8 @@ cdef inline bint is_plain_power_f32(f32 x, f32 y) noexcept nogil:
     """Whether x is positive, normal and finite and x**y neither overflows nor is denormal. As an
     integer, a float32 less 1 is 2**23 times its logarithm but for 0.09.
     """
-    cdef i32 bits = bits_of_f32(x)
-    cdef f32 size = abs_f32(<f32>(bits - 0x3F800000) * y)
-    return (<u32>(bits - 0x00800000) < 0x7F000000) & (size < <f32>1e9)
+    cdef f32 size = abs_f32(<f32>(bits_of_f32(x) - 0x3F800000) * y)
+    return is_normal_f32(x) & (size < <f32>1e9)
 
 cdef inline f32 power_f32(f32 x, f32 y) noexcept nogil:
     """2**(y * log2(x)) for plain powers."""

@@ -144,6 +144,7 @@ LIMITS = {
     ("cos", "f32"): "abs(x) < 1.6e6",
     ("tan", "f32"): "abs(x) < 1.6e6",
     ("remainder", "f32"): "(abs(x) < abs(y) * 5e8) & (abs(y) < inf)",
+    ("log", "f32"): "is_normal(x)",
     ("power", "f32"): "is_plain_power(x, y)",
 }
 # Values of a scalar second operand for which a loop of its own pays. The square root is not the
