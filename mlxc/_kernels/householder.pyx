@@ -23,21 +23,36 @@ cdef enum:
 cdef double SMALLEST = 1e-30, LARGEST = 1e30
 cdef double LIFT = 1267650600228229401496703205376.0  # 2 ** 100
 
+cdef inline Py_ssize_t halve(
+    real* lanes, const real* x, const real* y, Py_ssize_t n, const Py_ssize_t half
+) noexcept nogil:
+    """Add the upper half of the lanes to the lower, and as many products if there are; how many."""
+    cdef Py_ssize_t v
+    for v in range(half):
+        lanes[v] = lanes[v] + lanes[half + v]
+    if n < half:
+        return 0
+    for v in range(half):
+        lanes[v] = lanes[v] + x[v] * y[v]
+    return half
+
+
 cdef inline real dot(const real* x, const real* y, Py_ssize_t n) noexcept nogil:
+    """The lanes are halved as they are added up; what is left of the line fits the next half."""
     cdef real[STRIP] lanes
-    cdef Py_ssize_t i = 0, v, half = STRIP // 2
+    cdef Py_ssize_t i = 0, v
     for v in range(STRIP):
         lanes[v] = 0
     while i + STRIP <= n:
         for v in range(STRIP):
             lanes[v] = lanes[v] + x[i + v] * y[i + v]
         i += STRIP
-    for v in range(n - i):
-        lanes[v] = lanes[v] + x[i + v] * y[i + v]
-    while half > 0:
-        for v in range(half):
-            lanes[v] = lanes[v] + lanes[v + half]
-        half //= 2
+    i += halve(lanes, x + i, y + i, n - i, STRIP // 2)
+    i += halve(lanes, x + i, y + i, n - i, STRIP // 4)
+    i += halve(lanes, x + i, y + i, n - i, STRIP // 8)
+    i += halve(lanes, x + i, y + i, n - i, STRIP // 16)
+    i += halve(lanes, x + i, y + i, n - i, STRIP // 32)
+    halve(lanes, x + i, y + i, n - i, STRIP // 64)
     return lanes[0]
 
 
