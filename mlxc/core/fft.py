@@ -9,6 +9,7 @@ complex128; ``norm`` has NumPy's meaning; a transform of length 0 is an error.
 from operator import index as _index
 
 import mlxc.core as _mx
+from mlxc._graph import Routine as _Routine
 from mlxc._graph import bind as _bind
 
 from ._arguments import AxisError as _AxisError
@@ -112,6 +113,11 @@ def _transform(op, a, s, axes, norm, kind, inverse):
     return _bind("fft", (a,), (negative, tuple(sizes), kind, inverse, norm))
 
 
+@_Routine
+def _line(a, op, n, axis, norm, kind, inverse):
+    return _transform(op, a, None if n is None else (n,), (axis,), norm, kind, inverse)
+
+
 def fft(a, n=None, axis=-1, norm="backward", stream=None):
     """One-dimensional discrete Fourier transform.
 
@@ -133,7 +139,7 @@ def fft(a, n=None, axis=-1, norm="backward", stream=None):
     >>> mx.fft.fft(mx.array([1.0, 0.0, 0.0, 0.0])).tolist()
     [(1+0j), (1+0j), (1+0j), (1+0j)]
     """
-    return _transform("fft", a, None if n is None else (n,), (axis,), norm, "c2c", False)
+    return _line((_as_array(a),), "fft", n, axis, norm, "c2c", False)
 
 
 def ifft(a, n=None, axis=-1, norm="backward", stream=None):
@@ -145,7 +151,7 @@ def ifft(a, n=None, axis=-1, norm="backward", stream=None):
     >>> mx.fft.ifft(mx.array([4.0, 0.0, 0.0, 0.0])).tolist()
     [(1+0j), (1+0j), (1+0j), (1+0j)]
     """
-    return _transform("ifft", a, None if n is None else (n,), (axis,), norm, "c2c", True)
+    return _line((_as_array(a),), "ifft", n, axis, norm, "c2c", True)
 
 
 def fft2(a, s=None, axes=(-2, -1), norm="backward", stream=None):
@@ -212,7 +218,7 @@ def rfft(a, n=None, axis=-1, norm="backward", stream=None):
     >>> mx.fft.rfft(mx.array([1.0, 1.0, 1.0, 1.0])).tolist()
     [(4+0j), 0j, 0j]
     """
-    return _transform("rfft", a, None if n is None else (n,), (axis,), norm, "r2c", False)
+    return _line((_as_array(a),), "rfft", n, axis, norm, "r2c", False)
 
 
 def irfft(a, n=None, axis=-1, norm="backward", stream=None):
@@ -231,7 +237,7 @@ def irfft(a, n=None, axis=-1, norm="backward", stream=None):
     >>> mx.fft.irfft(mx.array([4.0, 0.0, 0.0])).tolist()
     [1.0, 1.0, 1.0, 1.0]
     """
-    return _transform("irfft", a, None if n is None else (n,), (axis,), norm, "c2r", True)
+    return _line((_as_array(a),), "irfft", n, axis, norm, "c2r", True)
 
 
 def rfft2(a, s=None, axes=(-2, -1), norm="backward", stream=None):
