@@ -302,6 +302,7 @@ cdef void first_pass(const f32* x, f32* y, const Lines* g, bint exchanged) noexc
     cdef f32[PART * LANES] im
     cdef Py_ssize_t p, v, j, k, column, m = g.length // PART
     cdef const f32* w
+    cdef const f32* a
     for p in range((m + PART - 1) // PART):
         for v in range(PARTS):
             w = g.turned + p * PART * ROW + v * LANES
@@ -311,8 +312,10 @@ cdef void first_pass(const f32* x, f32* y, const Lines* g, bint exchanged) noexc
             for j in range(4):
                 four_turned(z + 4 * j * ROW, re + j * LANES, im + j * LANES, w + j * ROW)
             for k in range(PARTS):
-                turn_square(re + k * LANES * LANES, y + column * ROW + k * LANES, ROW)
-                turn_square(im + k * LANES * LANES, y + column * ROW + PART + k * LANES, ROW)
+                a = re + k * LANES * LANES
+                turn_square(a, LANES, y + column * ROW + k * LANES, ROW)
+                a = im + k * LANES * LANES
+                turn_square(a, LANES, y + column * ROW + PART + k * LANES, ROW)
 
 
 cdef inline void four_parts(

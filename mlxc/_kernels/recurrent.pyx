@@ -8,6 +8,7 @@ dealt out.
 from mlxc._kernels.mathematics cimport sigmoid_f32, tanh_f32
 from mlxc._kernels.sequence cimport BLOCK, GRU, LSTM, RNN, TALL, Sequence
 from mlxc._kernels.tile cimport LANES, ZERO, Vector, at, put
+from mlxc._kernels.turn cimport turn_square
 from mlxc._kernels.types cimport f32, f32_in, f32_out
 
 cdef extern from * nogil:
@@ -135,11 +136,15 @@ cdef void pack_forward(Sequence* s, Py_ssize_t block) noexcept nogil:
     cdef f32* out = s.panels + block * s.panel
     cdef Py_ssize_t start = block * BLOCK
     cdef Py_ssize_t width = min(<Py_ssize_t>BLOCK, s.size - start)
-    cdef Py_ssize_t gate, k, j
+    cdef Py_ssize_t gate, k, j, squares = s.size // LANES if width == BLOCK else 0
     cdef const f32* w
     for gate in range(s.gates):
         w = s.weight + (gate * s.size + start) * s.size
-        for k in range(s.size):
+        for k in range(squares):
+            for j in range(2):
+                turn_square(w + j * LANES * s.size + k * LANES, s.size, out + j * LANES, BLOCK)
+            out += LANES * BLOCK
+        for k in range(squares * LANES, s.size):
             for j in range(width):
                 out[j] = w[j * s.size + k]
             for j in range(width, BLOCK):

@@ -1,4 +1,4 @@
-"""Numbers exchanged between the lanes of vectors, inlined into kernels of Fourier transforms."""
+"""Numbers exchanged between the lanes of vectors, inlined into the kernels that need it."""
 
 from mlxc._kernels.tile cimport LANES, Vector, at, put
 from mlxc._kernels.types cimport f32
@@ -66,12 +66,14 @@ cdef inline void turned(Vector* a) noexcept nogil:
             a[k] = b[k]
 
 
-cdef inline void turn_square(const f32* x, f32* y, Py_ssize_t row) noexcept nogil:
-    """LANES by LANES numbers side by side, transposed to rows so many numbers apart."""
+cdef inline void turn_square(
+    const f32* x, Py_ssize_t x_row, f32* y, Py_ssize_t y_row
+) noexcept nogil:
+    """LANES by LANES numbers transposed; rows are so many numbers apart."""
     cdef Vector[LANES] a
     cdef int k
     for k in range(LANES):
-        a[k] = at(x + k * LANES)
+        a[k] = at(x + k * x_row)
     turned(a)
     for k in range(LANES):
-        put(y + k * row, a[k], False)
+        put(y + k * y_row, a[k], False)
