@@ -35,6 +35,8 @@ cdef enum:
     TURNED = 64         # input channels that are packed at a time (a literal where ranges step)
     BLOCK = 16          # ... delivered at a time
     SUMMED = 4096       # elements that are summed at a time
+    TALLEST = 12        # rows of a tile
+    ROOM = TALLEST * 64
 
 ctypedef fused real:
     float
@@ -350,20 +352,45 @@ cdef void dense_lines(const Conv* g, const Block* b, Tile* t, Py_ssize_t first, 
                                columns, j * t.ra, 0, 0)
 
 
+cdef void lanes_tile(const Conv* g, const Block* b, Py_ssize_t i, Py_ssize_t j, Py_ssize_t m,
+                     Tile* t, Py_ssize_t first, Py_ssize_t last, Py_ssize_t a_at, Py_ssize_t b_at,
+                     real kind) noexcept nogil:
+    """m pixels of line i from column j on, vectors of lanes first to last: some of them in a go, so
+    that formats are narrowed by longer rows."""
+    cdef real[ROOM] room
+    cdef Py_ssize_t lane = first * g.width, end = last * g.width, wide, n, r, k
+    cdef Py_ssize_t step = g.axis[2].step * g.y_pixel
+    cdef char* out = g.y + result_at(g, b, i, j) * g.y_pixel * g.itemsize
+    cdef char* to
+    cdef bint apart
+    while lane < end:
+        wide = least(ROOM // TALLEST // g.width * g.width, end - lane)
+        n = least(wide, g.results - lane)
+        apart = n < wide or g.form != OWN
+        to = out + lane * g.itemsize
+        if apart:
+            to = <char*>room
+        t.row = wide if apart else step
+        for k in range(wide // g.width):
+            g.tile(t, <int>m, 1, a_at + lane + k * g.width, b_at + lane + k * g.width,
+                   to + k * g.width * sizeof(real))
+        for r in range(m if apart else 0):
+            narrow(room + r * wide, g.form, out + (lane + r * step) * g.itemsize, n)
+        lane += wide
+
+
 cdef void lanes_edge(const Conv* g, const Block* b, Py_ssize_t i, Py_ssize_t j, Tile* t,
                      Py_ssize_t first, Py_ssize_t last, real kind) noexcept nogil:
     """Column j of line i, which taps outside the line do not reach."""
     cdef const Axis* w = &g.axis[2]
-    cdef Py_ssize_t tap = 0, end = w.taps, v, lane
+    cdef Py_ssize_t tap = 0, end = w.taps
     while tap < end and position(w, j, tap) < 0:
         tap += 1
     while end > tap and position(w, j, end - 1) >= w.size:
         end -= 1
     t.length = end - tap
-    for v in range(first, last):
-        lane = v * g.width
-        forward_tile[real](g, b, i, j, 1, t, lane, g.width,
-                           (j - b.left) * t.ra + tap * t.ca + lane, tap * t.rb + lane, 0)
+    lanes_tile[real](g, b, i, j, 1, t, first, last, (j - b.left) * t.ra + tap * t.ca, tap * t.rb,
+                     0)
     t.length = w.taps
 
 
@@ -372,7 +399,7 @@ cdef void lanes_lines(const Conv* g, const Block* b, Tile* t, Py_ssize_t first, 
     """The lines of a block, vectors of lanes first to last: these innermost, so that the pixels
     read stay in the first cache."""
     cdef const Axis* w = &g.axis[2]
-    cdef Py_ssize_t left = b.left, right = b.right, pieces, i, q, j, m, v, lane
+    cdef Py_ssize_t left = b.left, right = b.right, pieces, i, q, j, m
     if not b.copied:
         while left < right and position(w, left, 0) < 0:
             left += 1
@@ -387,10 +414,7 @@ cdef void lanes_lines(const Conv* g, const Block* b, Tile* t, Py_ssize_t first, 
         for q in range(pieces):
             j = left + q * (right - left) // pieces
             m = left + (q + 1) * (right - left) // pieces - j
-            for v in range(first, last):
-                lane = v * g.width
-                forward_tile[real](g, b, i, j, m, t, lane, g.width,
-                                   (j - b.left) * t.ra + lane, lane, 0)
+            lanes_tile[real](g, b, i, j, m, t, first, last, (j - b.left) * t.ra, 0, 0)
         for j in range(right, b.right):
             lanes_edge[real](g, b, i, j, t, first, last, 0)
 

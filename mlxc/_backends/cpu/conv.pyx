@@ -207,7 +207,8 @@ cdef void plan_forward(Conv* g, Py_ssize_t size) noexcept nogil:
     cdef Py_ssize_t taps = g.axis[0].taps * g.axis[1].taps
     cdef double deep = <double>taps * g.axis[2].taps * (g.group_in if g.lanes else g.channels)
     plan_lines(g, size)
-    plan_blocks(g, PIXELS, LINES, size)
+    # What is copied for single channels costs as much as their products: tall blocks share more.
+    plan_blocks(g, 4 * PIXELS if g.lanes and g.copied else PIXELS, LINES, size)
     blocks = g.images * g.axis[0].count * g.bands * g.blocks
     g.splits = max(1, min(panels, pieces(want, max(1, blocks))))
     while g.splits < panels and deep * g.high * g.broad * g.wide > <double>LONG * g.splits:
