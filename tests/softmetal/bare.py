@@ -14,3 +14,7 @@ for name in ("mlxc", "mlxc._backends", "mlxc._backends.metal"):
     package = types.ModuleType(name)
     package.__path__ = [str(ROOT / name.replace(".", "/"))]
     sys.modules[name] = package
+
+from mlxc._table import load_rows  # noqa: E402  launchers look rows up
+
+load_rows()
