@@ -59,7 +59,9 @@ def seconds_until_interrupted(expression, setup=""):
     """Processor time of the main thread from Ctrl-C to KeyboardInterrupt, in a process of its own
     that evaluates something long."""
     code = (
-        "import time, mlxc.core as mx\n"
+        "import signal, time, mlxc.core as mx\n"
+        # A shell has its background jobs ignore Ctrl-C.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"{setup}\n"
         "mx.eval([value for value in list(globals().values()) if isinstance(value, mx.array)])\n"
         f"x = {expression}\n"
