@@ -32,12 +32,10 @@ def test_hostile_calls_give_results_or_clear_errors():
 
 
 @pytest.mark.parametrize("size", [2**31, 2**32, 2**40])
-def test_a_product_or_sum_without_its_empty_axis_may_be_too_large(size):
+def test_a_product_without_its_empty_axis_may_be_too_large(size):
     x = mx.zeros((size, 0))
     with pytest.raises(ValueError, match=r"\[matmul\] shape .* is larger than memory can be"):
         x @ x.T
-    with pytest.raises(ValueError, match=r"\[sum\] shape .* is larger than memory can be"):
-        mx.sum(mx.zeros((size, size, 0)), axis=-1)
 
 
 def test_a_triangular_matrix_that_cannot_be_solved_with_is_named():

@@ -312,3 +312,17 @@ def test_a_transposed_copy_of_a_repeated_axis_repeats_it():
 def test_a_shape_of_more_values_than_64_bits_count_is_refused_as_one_that_does_not_fit(shape):
     with pytest.raises(ValueError, match=r"^\[reshape\]"):
         mx.reshape(mx.zeros((4,)), shape)
+
+
+@pytest.mark.parametrize("shape", [(3, 0, 2**60), (0, 2**31, 2**31), (16, 0, 2**57)])
+def test_empty_arrays_whose_other_sizes_do_not_fit_are_refused(shape):
+    with pytest.raises(ValueError, match="axes of size 0 counted as 1"):
+        mx.broadcast_to(mx.ones((1,) * len(shape)), shape)
+    with pytest.raises(ValueError, match="axes of size 0 counted as 1"):
+        mx.zeros(shape)
+
+
+def test_empty_arrays_of_sizes_that_fit_are_computed_with():
+    x = mx.broadcast_to(mx.ones((1, 1, 1)), (2**29, 0, 2**29))
+    mx.eval(mx.exp(x)[::2], mx.transpose(x) + 1, x.sum(), x.sum(axis=0))
+    assert x.sum(axis=-1).shape == (2**29, 0)

@@ -182,21 +182,20 @@ cdef int common_shape(int op, list nodes, int* ndim, Py_ssize_t* shape) except -
 
 
 cdef int check_size(int op, int ndim, const Py_ssize_t* shape) except -1:
-    """Refuse shapes whose size in bytes 64 bits cannot count."""
+    """Refuse shapes whose size in bytes 64 bits cannot count. An axis of size 0 counts as one of 1,
+    as in NumPy: then no stride of an empty array and no product of some of its sizes overflows."""
     cdef Py_ssize_t size = 1
     cdef int axis
-    for axis in range(ndim):
-        if shape[axis] == 0:
-            return 0
     for axis in range(ndim):
         if shape[axis] > (<Py_ssize_t>1 << 58) // size:
             name = NAMES[op] if op >= 0 else "array"
             sizes = tuple([shape[i] for i in range(ndim)])
             raise ValueError(
                 f"[{name}] shape {sizes} is larger than memory can be; at most 2**58 elements are "
-                "addressable"
+                "addressable, axes of size 0 counted as 1"
             )
-        size *= shape[axis]
+        if shape[axis]:
+            size *= shape[axis]
     return 0
 
 
@@ -306,7 +305,6 @@ cdef Node bind_reduction(int op, Node x, tuple axes, bint keepdims):
         elif keepdims:
             shape[ndim] = 1
             ndim += 1
-    check_size(op, ndim, shape)  # without an axis of size 0 a shape may be too large
     node = new_node(result_dtype[op][dtype], ndim)
     node.size = 1
     for axis in range(ndim):

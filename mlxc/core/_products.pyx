@@ -56,7 +56,7 @@ cdef Node product_node(int op, Node a, Node b, object params):
         node.size *= a.shape[axis]
     node.shape[a.ndim - 1] = b.shape[b.ndim - 1]
     node.size *= b.shape[b.ndim - 1]
-    check_size(op, node.ndim, node.shape)  # an inner axis of size 0 allows outer ones of any size
+    check_size(op, node.ndim, node.shape)
     node.op = op
     node.params = params
     return node
