@@ -154,7 +154,7 @@ cdef inline number lowest(number kind) noexcept nogil:
     if number is float or number is double:
         return -<number>1e300 * <number>1e300
     elif number is int8_t or number is int16_t or number is int32_t or number is int64_t:
-        return <number>(<int64_t>-1 << (8 * sizeof(number) - 1))
+        return <number>(<uint64_t>1 << (8 * sizeof(number) - 1))
     else:
         return 0
 

@@ -433,6 +433,10 @@ cdef inline {V} {op}_{t}_best({V} x, {V} y) noexcept nogil:
     {best}
 
 
+cdef inline bint {op}_{t}_hit({R} x, {R} best) noexcept nogil:
+    return {hit}
+
+
 cdef Py_ssize_t {op}_{t}_line(const {T}* x, Py_ssize_t n) noexcept nogil:
     cdef {R} best, value
     cdef Py_ssize_t i, l, start = 0, found = 0
@@ -443,7 +447,7 @@ cdef Py_ssize_t {op}_{t}_line(const {T}* x, Py_ssize_t n) noexcept nogil:
         for i in range(1, n):
             best = {op}_{t}_best({load_i}, best)
         for i in range(n - 1, -1, -1):  # an index moves without a branch, a float does not
-            better = {hit}
+            better = {op}_{t}_hit({load_i}, best)
             found = i if better else found
         return found
     {rows}(<const char*>x, <char*>&best, 1, min(<Py_ssize_t>{block}, n))
@@ -457,17 +461,17 @@ cdef Py_ssize_t {op}_{t}_line(const {T}* x, Py_ssize_t n) noexcept nogil:
     while i + 32 <= n:
         better = False
         for l in range(32):
-            better |= {hit_block}
+            better |= {op}_{t}_hit({load_block}, best)
         if better:
             break
         i += 32
     if n < 32:
-        while not ({hit}):
+        while not {op}_{t}_hit({load_i}, best):
             i += 1
         return i
     i = min(i, n - 32)  # what is looked through twice does not hold it
     for l in range(32):
-        place = min(place, <int32_t>l if {hit_block} else 32)
+        place = min(place, <int32_t>l if {op}_{t}_hit({load_block}, best) else 32)
     return i + place
 
 
@@ -641,18 +645,17 @@ def _arg(op, t, loops):
         wins = f"{wins} or (value != value and best == best)"
         column = f"({column}) | ((value != value) & (old == old))"
     load = t + "_to_f32({})" if t in ("f16", "bf16") else "{}"
-    numbers, hit = "", "{0} == best"
+    numbers, hit = "", "x == best"
     if value in ("float", "double"):
         numbers = " and best == best"
-        hit = "({0} == best) | (({0} != {0}) & (best != best))"
+        hit = "(x == best) | ((x != x) & (best != best))"
     return ARG_REAL.format(
         numbers=numbers,
         rows=f"{loops.key}_rows",
         few=loops.few,
         R=C_TYPE[loops.row],
         block=ARG_BLOCK,
-        hit=hit.format(load.format("x[i]")),
-        hit_block=hit.format(load.format("x[i + l]")),
+        hit=hit,
         op=op,
         t=t,
         T=stored,
@@ -662,6 +665,7 @@ def _arg(op, t, loops):
         wins_column=column,
         load_first=load.format("x[0]"),
         load_i=load.format("x[i]"),
+        load_block=load.format("x[i + l]"),
         load_j=load.format("x[j]"),
     )
 

@@ -16,7 +16,7 @@ CHECKING = SOFTWARE and os.environ.get("MLXC_SOFTMETAL_CHECK", "0") not in ("", 
 collect_ignore = []
 collect_ignore_glob = [] if LIBRARY else ["test_*.py"]  # there is no device to run on
 if not SOFTWARE:
-    collect_ignore += ["test_softmetal.py", "test_lint.py"]
+    collect_ignore += ["test_softmetal.py", "test_lint.py", "test_clang.py"]
 if not CHECKING:
     collect_ignore += ["test_faults.py"]  # faults that the check mode finds
 

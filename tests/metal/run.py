@@ -31,9 +31,9 @@ WHOLE = {
     "test_transforms": 1,
 }
 # Tests that the mode does not change, and those that are about it.
-PLAIN_ONLY = ("test_shim", "test_lint", "test_softmetal")
+PLAIN_ONLY = ("test_shim", "test_lint", "test_softmetal", "test_clang")
 CHECK_ONLY = ("test_faults",)
-SOFTWARE_ONLY = ("test_lint", "test_softmetal", *CHECK_ONLY)
+SOFTWARE_ONLY = ("test_lint", "test_softmetal", "test_clang", *CHECK_ONLY)
 DIFFERENT = {
     "test_a_macro_kernel_equals_its_pattern": "macro kernels are the processor's",
     "test_macros_are_found_and_can_be_switched_off": "likewise",
