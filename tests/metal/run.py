@@ -49,6 +49,8 @@ def jobs():
     software = "libmlxc_metal_soft" in os.environ.get("MLXC_METAL_LIBRARY", "") and not NVIDIA
     found = []
     for name, count in WHOLE.items():
+        if NVIDIA and count > 1:  # its compiler takes its time, one kernel after the other
+            count = os.cpu_count() or 1
         for part in (f"{k}/{count}" for k in range(1, count + 1)):
             word = f" {part}" if count > 1 else ""
             found.append((name + word, ROOT / f"tests/{name}.py", part, False))
