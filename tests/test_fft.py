@@ -40,7 +40,9 @@ def test_a_transform_along_one_axis_equals_numpy(name, axis, n, norm):
 
 SHORT = (2, 3, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 20, 27, 32, 45, 60, 64, 77, 91, 100, 128, 240)
 PRIME = (17, 34, 53, 101, 202, 257)
-LENGTHS = SHORT + PRIME + (256, 272, 400, 486, 512, 1000, 1024, 1040, 2002, 2048)
+LENGTHS = (
+    SHORT + PRIME + (256, 272, 360, 400, 486, 512, 625, 1000, 1001, 1024, 1040, 1331, 2002, 2048)
+)
 
 
 @pytest.mark.parametrize("n", LENGTHS)

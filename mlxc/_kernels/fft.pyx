@@ -1,7 +1,7 @@
 """Fourier transforms by Stockham's algorithm.
 
 `fft_lines` transforms many lines at once, one a lane. `fft_rows` transforms one line at a time: its
-sixteen parts meet in a first pass of radix 16, whose results are the lanes of all other passes.
+parts, sixteen or fewer, meet in a first transform, whose results are the lanes of all other passes.
 `fft_spread`, `fft_filter` and `fft_fold` stand around transforms of another length (Bluestein 1970,
 "A linear filtering approach to the computation of the discrete Fourier transform").
 
@@ -232,13 +232,13 @@ cdef void transform(Lines* g, Py_ssize_t unit, f32* x) noexcept nogil:
     out.near = side_by_side(g, g.dst_steps, &out)
     if g.kind == C2C:
         gather(x, src, g.n, g.src_stride, 4, g.inverse, &into)
-        z = run_passes(g, x, y)
+        z = run_passes(g.plan, g.passes, x, y)
         if g.twist != NULL:
             twisted(z, g, unit)
         scatter(z, dst, lines, 0, g.n, g.dst_stride, 4, g.inverse, &out, g.scale)
     elif g.kind == R2C and g.halved:
         gather(x, src, g.length, 2 * g.src_stride, g.src_stride, False, &apart)
-        z = run_passes(g, x, y)
+        z = run_passes(g.plan, g.passes, x, y)
         while k < bins:
             count = min(<Py_ssize_t>BINS, bins - k)
             join_halves(z, block, g, k, count)
@@ -246,17 +246,17 @@ cdef void transform(Lines* g, Py_ssize_t unit, f32* x) noexcept nogil:
             k += count
     elif g.kind == R2C:
         gather(x, src, g.n, g.src_stride, 0, False, &apart)
-        z = run_passes(g, x, y)
+        z = run_passes(g.plan, g.passes, x, y)
         scatter(z, dst, lines, 0, bins, g.dst_stride, 4, False, &out, g.scale)
     elif g.halved:
         gather(y, src, bins, g.src_stride, 4, False, &into)
         part_halves(y, x, g)
-        z = run_passes(g, x, y)
+        z = run_passes(g.plan, g.passes, x, y)
         scatter(z, dst, lines, 0, g.length, 2 * g.dst_stride, g.dst_stride, True, &apart, g.scale)
     else:
         gather(x, src, bins, g.src_stride, 4, True, &into)
         mirror(x, g)
-        z = run_passes(g, x, y)
+        z = run_passes(g.plan, g.passes, x, y)
         scatter(z, dst, lines, 0, g.n, g.dst_stride, 0, True, &apart, g.scale)
 
 
@@ -352,32 +352,79 @@ cdef inline void by_row(f32* re, f32* im, Vector a, Vector b, const f32* w) noex
     put(im, a * at(w + PART) + b * at(w), False)
 
 
+cdef void first_parts(const f32* x, f32* y, const Lines* g, bint exchanged) noexcept nogil:
+    """As first_pass, of fewer parts than sixteen: the lanes behind them are zeros."""
+    cdef f32[PART * ROW] a
+    cdef f32[PART * ROW] b
+    cdef Py_ssize_t p, j, k, h, v, column, m = g.length // g.lanes
+    cdef Py_ssize_t first = PART if exchanged else 0, second = PART - first, unused
+    cdef const f32* source
+    cdef const f32* w
+    cdef f32* z
+    unused = (PART - g.lanes) * ROW * sizeof(f32)
+    memset(a + g.lanes * ROW, 0, unused)
+    memset(b + g.lanes * ROW, 0, unused)
+    for p in range((m + PART - 1) // PART):
+        column = min(p * PART, m - PART)  # the last may be transformed twice
+        for j in range(g.lanes):
+            for v in range(PARTS):
+                source = x + 2 * (j * m + column + v * LANES)
+                z = a + j * ROW + v * LANES
+                put(z + first, even(at(source), at(source + LANES)), False)
+                put(z + second, odd(at(source), at(source + LANES)), False)
+        z = run_passes(g.start, g.starts, a, b)
+        for j in range(g.lanes):
+            for v in range(PARTS):
+                w = g.turned + (p * g.lanes + j) * ROW + v * LANES
+                times(z + j * ROW + v * LANES, at(w), at(w + PART))
+        for k in range(PARTS):
+            for h in range(2 * PARTS):
+                v = h % PARTS * LANES * ROW + h // PARTS * PART
+                turn_square(z + v + k * LANES, ROW, y + (column + k * LANES) * ROW
+                            + h // PARTS * PART + h % PARTS * LANES, ROW)
+
+
 cdef inline const f32* vector_of(const f32* z, Py_ssize_t k) noexcept nogil:
     """The vector of rows that number k, a multiple of LANES, begins."""
     return z + k // PART * ROW + k % PART
 
 
-cdef void join_line(const f32* z, f32* x, const Lines* g) noexcept nogil:
-    """As join_halves, of one line: rows to complex numbers."""
-    cdef Py_ssize_t v, k, m = g.length
+cdef void part_planes(const f32* z, f32* x, const Lines* g) noexcept nogil:
+    """Rows of few lanes to all real parts, and then all imaginary ones; behind either is room."""
+    cdef Py_ssize_t _, v
+    for _ in range(g.length // g.lanes):
+        for v in range(PARTS):
+            put(x + v * LANES, at(z + v * LANES), False)
+            put(x + g.length + PART + v * LANES, at(z + PART + v * LANES), False)
+        x += g.lanes
+        z += ROW
+
+
+cdef inline const f32* number_of(const f32* z, Py_ssize_t k, bint planes) noexcept nogil:
+    return z + k if planes else vector_of(z, k)
+
+
+cdef inline void join_line(const f32* z, f32* x, const Lines* g, bint planes) noexcept nogil:
+    """As join_halves, of one line: rows, or planes, to complex numbers."""
+    cdef Py_ssize_t v, k, m = g.length, far = m + PART if planes else PART
     cdef f32 half = <f32>0.5 * g.scale
     cdef Vector ar, ai, br, bi, er, ei, dr, di, wr, wi
     cdef const f32* a
     cdef const f32* b
     cdef const f32* w
-    for v in range(m // LANES):
-        k = v * LANES
-        a = vector_of(z, k)
-        ar, ai = at(a), at(a + PART)
-        a, b = vector_of(z, m - k if k > 0 else 0), vector_of(z, m - k - LANES)
-        br, bi = back(at(a), at(b)), back(at(a + PART), at(b + PART))
+    for v in range((m + LANES - 1) // LANES):
+        k = min(v * LANES, m - LANES)
+        a = number_of(z, k, planes)
+        ar, ai = at(a), at(a + far)
+        a, b = number_of(z, m - k if k > 0 else 0, planes), number_of(z, m - k - LANES, planes)
+        br, bi = back(at(a), at(b)), back(at(a + far), at(b + far))
         w = g.turns + 2 * k
         wr, wi = even(at(w), at(w + LANES)), odd(at(w), at(w + LANES))
         er, ei, dr, di = half * (ar + br), half * (ai - bi), half * (ai + bi), half * (br - ar)
         ar, ai = er + (dr * wr - di * wi), ei + (dr * wi + di * wr)
         put(x + 2 * k, low(ar, ai), False)
         put(x + 2 * k + LANES, high(ar, ai), False)
-    x[2 * m] = (z[0] - z[PART]) * g.scale
+    x[2 * m] = (z[0] - z[far]) * g.scale
     x[2 * m + 1] = <f32>0.0
 
 
@@ -388,8 +435,8 @@ cdef void part_line(const f32* x, f32* z, const Lines* g) noexcept nogil:
     cdef Vector ar, ai, br, bi, er, ei, dr, di, wr, wi
     cdef const f32* b
     cdef const f32* w
-    for v in range(m // LANES):
-        k = v * LANES
+    for v in range((m + LANES - 1) // LANES):
+        k = min(v * LANES, m - LANES)
         ar = even(at(x + 2 * k), at(x + 2 * k + LANES))
         ai = odd(at(x + 2 * k), at(x + 2 * k + LANES))
         b = x + 2 * (m - k)  # its numbers down to b[-2 * LANES + 2]
@@ -406,16 +453,23 @@ cdef void part_line(const f32* x, f32* z, const Lines* g) noexcept nogil:
 
 
 cdef void store_line(const f32* z, f32* x, const Lines* g, bint exchanged) noexcept nogil:
-    """Rows to complex numbers."""
-    cdef Py_ssize_t v, k, first = PART if exchanged else 0, second = PART - first
+    """Rows to complex numbers; what is written of unused lanes is written again."""
+    cdef f32[ROW] last
+    cdef Py_ssize_t v, first = PART if exchanged else 0, second = PART - first, left = g.length
     cdef Vector re, im
-    cdef const f32* a
-    for v in range(g.length // LANES):
-        k = v * LANES
-        a = vector_of(z, k)
-        re, im = g.scale * at(a + first), g.scale * at(a + second)
-        put(x + 2 * k, low(re, im), False)
-        put(x + 2 * k + LANES, high(re, im), False)
+    cdef f32* to
+    while left > 0:
+        to = x if left >= PART else last
+        for v in range(PARTS):
+            re = g.scale * at(z + first + v * LANES)
+            im = g.scale * at(z + second + v * LANES)
+            put(to + 2 * v * LANES, low(re, im), False)
+            put(to + (2 * v + 1) * LANES, high(re, im), False)
+        if left < PART:
+            memcpy(x, last, 8 * g.lanes)
+        left -= g.lanes
+        x += 2 * g.lanes
+        z += ROW
 
 
 cdef void copy_line(
@@ -431,8 +485,9 @@ cdef void copy_line(
 
 cdef void transform_row(Lines* g, Py_ssize_t line, f32* x) noexcept nogil:
     """One line, whose elements may lie apart."""
-    cdef f32* y = x + (g.length + PART) * 2
+    cdef f32* y = x + (g.length // g.lanes + 1) * ROW
     cdef f32* z
+    cdef f32* free
     cdef const char* src
     cdef char* dst
     cdef Py_ssize_t bins = g.n // 2 + 1
@@ -446,13 +501,22 @@ cdef void transform_row(Lines* g, Py_ssize_t line, f32* x) noexcept nogil:
         part_line(<const f32*>src, x, g)
         src = <const char*>x
     # x may hold the line: the rows of the first pass stand in y
-    first_pass(<const f32*>src, y, g, g.inverse and g.kind == C2C)
-    z = run_passes(g, y, x)
+    if g.lanes == PART:
+        first_pass(<const f32*>src, y, g, g.inverse and g.kind == C2C)
+    else:
+        first_parts(<const f32*>src, y, g, g.inverse and g.kind == C2C)
+    z = run_passes(g.plan, g.passes, y, x)
+    free = x if z == y else y
+    if g.kind == R2C and g.lanes < PART:
+        part_planes(z, free, g)
+        z, free = free, z
     src = dst
     if g.dst_stride != wide:
-        dst = <char*>(x if z == y else y)
-    if g.kind == R2C:
-        join_line(z, <f32*>dst, g)
+        dst = <char*>free
+    if g.kind == R2C and g.lanes < PART:
+        join_line(z, <f32*>dst, g, True)
+    elif g.kind == R2C:
+        join_line(z, <f32*>dst, g, False)
     else:
         store_line(z, <f32*>dst, g, g.inverse)
     if g.dst_stride != wide:
@@ -464,7 +528,7 @@ cdef void fft_rows(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef Lines* g = <Lines*>arg
     cdef Py_ssize_t line
     for line in range(chunk * g.together, min((chunk + 1) * g.together, g.count)):
-        transform_row(g, line, g.scratch + worker * 4 * (g.length + PART))
+        transform_row(g, line, g.scratch + worker * 2 * (g.length // g.lanes + 1) * ROW)
 
 
 # ---- lines by way of a buffer ----

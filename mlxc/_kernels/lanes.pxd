@@ -10,6 +10,7 @@ cdef enum:
     PART = 16
     ROW = 32             # numbers of a row of the work space
     MAX_PASSES = 32
+    MAX_STARTS = 2       # of at most PART points
     MAX_AXES = 32
     MAX_RADIX = 13
     MAX_HALF = 6         # MAX_RADIX // 2
@@ -38,8 +39,11 @@ cdef struct Lines:
     int passes
     Pass[MAX_PASSES] plan
     const f32* turns         # halved: exp(-2 pi i k / n) for k up to n / 2, pairs
-    const f32* roots         # of fft_rows: exp(-2 pi i j k / 16), (4, 4) pairs
-    const f32* turned        # of fft_rows: its first pass's twiddles, (m / PART, PART) rows
+    int lanes                # of fft_rows: parts of a line, at most PART; m: elements of a part
+    int starts               # ... passes over fewer parts than PART
+    Pass[MAX_STARTS] start
+    const f32* roots         # ... of PART parts: exp(-2 pi i j k / 16), (4, 4) pairs
+    const f32* turned        # ... its first pass's twiddles, (m / PART, lanes) rows
     const f32* twist         # of fft_lines, or NULL: twiddles of all that is written, see `twisted`
     const f32* chirp         # of fft_spread and fft_fold, or NULL: factors of a line, n pairs
     const char* src
@@ -53,8 +57,8 @@ cdef struct Lines:
     Py_ssize_t first         # line of this call
     Py_ssize_t count         # lines of this call
     Py_ssize_t together      # lines of a task; of fft_lines: units of sixteen lines
-    # 2 * (length + 1) rows a worker; of fft_rows: 4 * (length + PART) numbers; of fft_spread,
-    # fft_filter and fft_fold: the lines of this call, of length pairs
+    # 2 * (length + 1) rows a worker; of fft_rows: 2 * (m + 1); of fft_spread, fft_filter and
+    # fft_fold: the lines of this call, of length pairs
     f32* scratch
 
 

@@ -5,7 +5,7 @@ A pass takes x (radix, m, s) to y (m, radix, s), rows of the work space: PART re
 their imaginary parts.
 """
 
-from mlxc._kernels.lanes cimport MAX_HALF, PART, ROW, Lines, Pass
+from mlxc._kernels.lanes cimport MAX_HALF, PART, ROW, Pass
 from mlxc._kernels.tile cimport LANES, ZERO, Vector, at, put
 from mlxc._kernels.types cimport f32
 
@@ -193,12 +193,12 @@ cdef inline void pass_odd(const f32* x, f32* y, const Pass* g) noexcept nogil:
                     turn(out + j * next, ar - br, ai + bi, w + 2 * (j - 1))
 
 
-cdef inline f32* run_passes(const Lines* g, f32* x, f32* y) noexcept nogil:
+cdef inline f32* run_passes(const Pass* plan, int passes, f32* x, f32* y) noexcept nogil:
     """The half of the work space where the result stands."""
     cdef int k
     cdef const Pass* each
-    for k in range(g.passes):
-        each = &g.plan[k]
+    for k in range(passes):
+        each = plan + k
         if each.radix == 8:
             pass_8(x, y, each)
         elif each.radix == 4:

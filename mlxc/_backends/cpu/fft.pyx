@@ -1,9 +1,10 @@
 """Launcher of the Fourier transforms, one axis after the other.
 
-Lines of a length of small factors are transformed one at a time where the length is a longer
-multiple of sixteen, and sixteen at a time otherwise. The longest are laid out as matrices, whose
-columns and then rows are transformed (Bailey 1990, "FFTs in external or hierarchical memory"). All
-other lengths are convolutions with a chirp, by transforms of a length of small factors.
+Lines of a length of small factors are transformed one at a time where they are few, or the length
+is a longer multiple of sixteen, and sixteen at a time otherwise. The longest are laid out as
+matrices, whose columns and then rows are transformed (Bailey 1990, "FFTs in external or
+hierarchical memory"). All other lengths are convolutions with a chirp, by transforms of a length of
+small factors.
 
 Plans hold the tables of a length, computed in float64 and rounded once.
 """
@@ -15,7 +16,7 @@ import numpy as np
 from mlxc._backends.cpu.kernels cimport kernel
 from mlxc._graph.kernel cimport View, register_launcher
 from mlxc._kernels.lanes cimport (
-    C2C, C2R, MAX_AXES, MAX_RADIX, PART, PIECE, R2C, ROW, STRIDE, Lines, place,
+    C2C, C2R, MAX_AXES, MAX_RADIX, PART, PIECE, R2C, ROW, STRIDE, Lines, Pass, place,
 )
 from mlxc._kernels.types cimport f32
 from mlxc._memory.buffer cimport scratch_alloc, scratch_free
@@ -26,7 +27,8 @@ cdef enum:
     ROWS = 1             # one line at a time
     MATRIX = 2           # a line as a matrix
     BUFFER = 3           # by way of transforms in a buffer
-    SHORT = 16 * PART    # shorter lines are never transformed alone
+    FEW = 8              # as many lines are transformed together, unless they have sixteen parts
+    PIECES = 4           # parts of a line at least, for it to be transformed alone
     LONG = 1 << 15       # longer ones would outgrow the caches
     TASK = 1 << 13       # elements of a task
     BATCH = 1 << 16      # elements of a buffer, unless one line is longer
@@ -77,13 +79,18 @@ def smooth_from(length):
     return found
 
 
-def first_of(length):
+def lanes_of(length):
+    """The most parts, up to PART, of at least PART elements that a line can be cut into."""
+    return max((n for n in range(1, PART + 1) if length % n == 0 and length >= n * PART), default=0)
+
+
+def first_of(length, lanes):
     """Twiddles of the first pass over rows: real parts, imaginary parts of sixteen columns, for
-    each of sixteen powers; the last sixteen columns overlap those before them."""
-    m = length // PART
+    each of so many powers; the last sixteen columns overlap those before them."""
+    m = length // lanes
     starts = np.minimum(np.arange(0, m, PART), m - PART)
     columns = starts[:, None, None] + np.arange(PART)
-    return split(columns * np.arange(PART)[:, None] / length)
+    return split(columns * np.arange(lanes)[:, None] / length)
 
 
 def twist_of(rows, columns):
@@ -121,46 +128,54 @@ cdef class Plan:
         self.tables.append(array)
         return <const f32*><size_t>array.ctypes.data
 
-    cdef add_passes(self, Py_ssize_t length):
+    cdef int add_passes(self, Pass* plan, Py_ssize_t length) except -1:
+        """Passes over a length; their number."""
         cdef Py_ssize_t left = length, done = 1
-        cdef int k, radix, half
-        radices = radices_of(length)
-        self.lines.passes = len(radices)
-        for k in range(self.lines.passes):
-            radix = radices[k]
+        cdef int k = 0, radix, half
+        for radix in radices_of(length):
             left //= radix
             half = radix // 2
-            self.lines.plan[k].radix, self.lines.plan[k].m, self.lines.plan[k].s = radix, left, done
+            plan[k].radix, plan[k].m, plan[k].s = radix, left, done
             powers = np.arange(radix not in (4, 8), radix)  # these turn the first point, too
             turns = np.outer(np.arange(left), powers) / (left * radix)
-            self.lines.plan[k].twiddles = self.table(pairs(turns))
+            plan[k].twiddles = self.table(pairs(turns))
             if radix > 5 and radix != 8:
                 turns = np.outer(np.arange(1, half + 1), np.arange(1, half + 1)) / radix
-                self.lines.plan[k].roots = self.table(pairs(-turns))
+                plan[k].roots = self.table(pairs(-turns))
             done *= radix
+            k += 1
+        return k
 
 
 @functools.lru_cache(maxsize=64)
-def plan_of(Py_ssize_t n, int kind, bint adjacent):
-    """The plan of lines of a length; adjacent: sixteen lines stand side by side."""
+def plan_of(Py_ssize_t n, int kind, bint adjacent, bint few):
+    """The plan of lines of a length; adjacent: sixteen lines stand side by side; few: they are
+    less than FEW."""
     cdef Plan plan = Plan.__new__(Plan)
     cdef Lines* g = &plan.lines
+    cdef int lanes
     plan.tables = []
     g.kind, g.n, g.halved = kind, n, kind != C2C and n % 2 == 0
     g.length = n // 2 if g.halved else n
     smooth = radices_of(g.length) is not None
-    if not smooth or g.length > LONG and kind != C2C:
-        plan_buffer(plan, smooth)
+    lanes = 0 if adjacent else lanes_of(g.length)
+    if lanes < (PIECES if few else PART):
+        lanes = 0
+    if not smooth or kind != C2C and (g.length > LONG or lanes and not g.halved):
+        plan_buffer(plan, smooth, few)
     elif g.length > LONG and not adjacent:
         plan_matrix(plan)
-    elif g.length % PART == 0 and g.length >= SHORT and not adjacent:
-        plan.method = ROWS
-        plan.add_passes(g.length // PART)
-        g.roots = plan.table(pairs(np.outer(np.arange(4), np.arange(4)) / PART))
-        g.turned = plan.table(first_of(g.length))
+    elif lanes:
+        plan.method, g.lanes = ROWS, lanes
+        g.passes = plan.add_passes(g.plan, g.length // lanes)
+        if lanes == PART:
+            g.roots = plan.table(pairs(np.outer(np.arange(4), np.arange(4)) / PART))
+        else:
+            g.starts = plan.add_passes(g.start, lanes)
+        g.turned = plan.table(first_of(g.length, lanes))
     else:
         plan.method = LINES
-        plan.add_passes(g.length)
+        g.passes = plan.add_passes(g.plan, g.length)
     if g.halved:
         g.turns = plan.table(pairs(np.arange(n // 2 + 1) / n))
     return plan
@@ -170,11 +185,13 @@ cdef plan_matrix(Plan plan):
     cdef Py_ssize_t columns = columns_of(plan.lines.n)
     cdef Py_ssize_t rows = plan.lines.n // columns
     plan.method = MATRIX
-    plan.inner, plan.outer = plan_of.__wrapped__(rows, C2C, True), plan_of(columns, C2C, True)
+    plan.inner, plan.outer = (
+        plan_of.__wrapped__(rows, C2C, True, False), plan_of(columns, C2C, True, False)
+    )
     plan.inner.lines.twist = plan.inner.table(twist_of(rows, columns))
 
 
-cdef plan_buffer(Plan plan, bint smooth):
+cdef plan_buffer(Plan plan, bint smooth, bint few):
     plan.method = BUFFER
     plan.lines.halved = False
     plan.lines.length = plan.lines.n
@@ -182,7 +199,7 @@ cdef plan_buffer(Plan plan, bint smooth):
         plan.lines.length = smooth_from(2 * plan.lines.n - 1)
         chirp, filter_ = chirp_of(plan.lines.n, plan.lines.length)
         plan.lines.chirp, plan.lines.turned = plan.table(chirp), plan.table(filter_)
-    plan.inner = plan_of(plan.lines.length, C2C, False)
+    plan.inner = plan_of(plan.lines.length, C2C, False, few)
 
 
 # Lines
@@ -233,7 +250,7 @@ cdef int run(Plan plan, Lines* g) except -1:
         return run_buffer(plan, g)
     cdef bint rows = plan.method == ROWS
     cdef Py_ssize_t units = g.count if rows else (g.count + PART - 1) // PART
-    cdef Py_ssize_t numbers = 4 * (g.length + PART) if rows else 2 * (g.length + 1) * ROW
+    cdef Py_ssize_t numbers = 2 * (g.length // (g.lanes if rows else 1) + 1) * ROW
     cdef Py_ssize_t nbytes = numbers * sizeof(f32) * thread_count()
     g.together = max(<Py_ssize_t>1, TASK // (g.n if rows else g.n * PART))
     g.scratch = space(nbytes)
@@ -313,7 +330,8 @@ cdef int along_axis(
 ) except -1:
     """Transform along one axis, which may be in place."""
     cdef bint adjacent = axis < out.ndim - 1 and out.shape[out.ndim - 1] >= PART
-    cdef Plan plan = plan_of(n, kind, adjacent)
+    cdef bint few = out.size < FEW * out.shape[axis]
+    cdef Plan plan = plan_of(n, kind, adjacent, few)
     cdef Lines g = plan.lines
     g.inverse, g.scale = inverse, factor_of(n, inverse, norm)
     describe(&g, x, out, axis)
