@@ -72,7 +72,6 @@ cdef extern from *:
 
 cdef enum:
     WIDE = 16       # channels of a block
-    MANY = 8        # taps of a large window
 
 ctypedef fused real:
     float
@@ -331,23 +330,6 @@ cdef void scatter(const Window* s, Py_ssize_t n, const real* share, real* to, Py
                     y[j] = share[j] if tiled else y[j] + share[j]
 
 
-cdef void mean_of_all(const Pool* g, const Window* s, const char* x, float* out) noexcept nogil:
-    """The mean over one window of all channels, pixel after pixel: large windows are read as they
-    lie, and the sums stay in the first cache."""
-    cdef Py_ssize_t d, h, w, j, pixel = g.channels * g.itemsize
-    cdef const float* v
-    for j in range(g.channels):
-        out[j] = 0
-    for d in range(s.count[0]):
-        for h in range(s.count[1]):
-            for w in range(s.count[2]):
-                v = <const float*>(x + (d * s.step[0] + h * s.step[1] + w) * pixel)
-                for j in range(g.channels):
-                    out[j] = out[j] + v[j]
-    for j in range(g.channels):
-        out[j] = out[j] / <float>volume(g)
-
-
 cdef void four_blocks(const Pool* g, const Window* s, const char* x, float* out) noexcept nogil:
     """Maxima or means of four blocks of channels in step: joining values waits for the value
     before, and the processor has others to join meanwhile."""
@@ -411,11 +393,6 @@ cdef void results(const Pool* g, Py_ssize_t line, bint tangent, number kind) noe
     for w in range(g.result[2]):
         reach(g, 2, w, &s)
         channel = 0
-        if number is float and plain and g.mean and taps_of(&s) > MANY and g.channels > 4 * WIDE:
-            at = (origin + first_pixel(&s)) * g.channels * g.itemsize
-            mean_of_all(g, &s, g.x + at, <float*>out)
-            out += g.channels * g.itemsize
-            channel = g.channels
         while channel < g.channels:
             n = least(WIDE, g.channels - channel)
             at = ((origin + first_pixel(&s)) * g.channels + channel) * g.itemsize

@@ -16,16 +16,20 @@ cdef enum:
     WIDE = 16           # channels of a block
 
 _WORDS = {"f": "f", "i": "i", "u": "u", "b": "u"}
+_NAMES = {}                 # (what, dtype) -> the name of the job
 
 
 cdef job_fn job_of(str what, int dtype) except NULL:
     """The job for a stored dtype: narrow floats are computed in float32."""
-    fact = DTYPES[dtype]
-    bits = 32 if form_of(dtype) != OWN else 8 * fact.size
-    return <job_fn>kernel(f"pool_{what}_{_WORDS[fact.kind]}{bits}")
+    name = _NAMES.get((what, dtype))
+    if name is None:
+        fact = DTYPES[dtype]
+        bits = 32 if form_of(dtype) != OWN else 8 * fact.size
+        _NAMES[what, dtype] = name = f"pool_{what}_{_WORDS[fact.kind]}{bits}"
+    return <job_fn>kernel(name)
 
 
-cdef int set_axes(Py_ssize_t* to, object values, Py_ssize_t missing) except -1:
+cdef int set_axes(Py_ssize_t* to, tuple values, Py_ssize_t missing) except -1:
     """Values of one to three axes, as those of the last of three."""
     cdef Py_ssize_t axis, count = len(values)
     for axis in range(3):
@@ -39,8 +43,9 @@ cdef int set_pool(Pool* g, View* input, View* result, object params) except -1:
     memset(g, 0, sizeof(Pool))
     g.images, g.channels = input.shape[0], input.shape[input.ndim - 1]
     g.form, g.itemsize = form_of(input.dtype), input.itemsize
-    set_axes(g.size, [input.shape[1 + k] for k in range(spatial)], 1)
-    set_axes(g.result, [result.shape[1 + k] for k in range(spatial)], 1)
+    for axis in range(3):
+        g.size[axis] = input.shape[axis - 2 + spatial] if axis >= 3 - spatial else 1
+        g.result[axis] = result.shape[axis - 2 + spatial] if axis >= 3 - spatial else 1
     set_axes(g.kernel, params[0], 1)
     set_axes(g.stride, params[1], 1)
     set_axes(g.padding, params[2], 0)

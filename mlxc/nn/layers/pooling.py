@@ -54,7 +54,9 @@ class _Pool(Module):
         return self._pool(x)
 
     def _bind(self, name, x):
-        return mx._bind(name, (x,), (self._kernel_size, self._stride, self._padding))
+        # Tuples stand in the module's dictionary: asked there, they are found at once.
+        settings = self["_kernel_size"], self["_stride"], self["_padding"]
+        return mx._bind(name, (x,), settings)
 
 
 class _MaxPool(_Pool):
@@ -82,7 +84,7 @@ class _AvgPool(_Pool):
     def _pool(self, x):
         if x.dtype == mx.complex64:
             return self._bind("mean_pool", mx.real(x)) + 1j * self._bind("mean_pool", mx.imag(x))
-        if not mx.issubdtype(x.dtype, mx.floating):
+        if x.dtype != mx.float32 and not mx.issubdtype(x.dtype, mx.floating):
             x = x.astype(mx.float32)
         return self._bind("mean_pool", x)
 
