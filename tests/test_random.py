@@ -71,6 +71,45 @@ EXACT = {
 }
 
 
+WITHOUT_A_KEY = {
+    "uniform": lambda **key: R.uniform(shape=(3,), **key),
+    "uniform between": lambda **key: R.uniform(-1, mx.array([1.0, 2.0, 3.0]), (3,), **key),
+    "normal": lambda **key: R.normal((3,), **key),
+    "normal of a list": lambda **key: R.normal([3], loc=1, scale=2.0, **key),
+    "complex normal": lambda **key: R.normal((3,), mx.complex64, **key),
+    "randint": lambda **key: R.randint(-5, 5, (3,), **key),
+    "bernoulli": lambda **key: R.bernoulli(mx.array([0.2, 0.5, 0.7]), **key),
+    "truncated normal": lambda **key: R.truncated_normal(-1, 1, (3,), **key),
+    "gumbel": lambda **key: R.gumbel((3,), **key),
+    "laplace": lambda **key: R.laplace((3,), loc=1, scale=3.0, **key),
+    "categorical": lambda **key: R.categorical(mx.zeros((3, 4)), **key),
+    "permutation": lambda **key: R.permutation(9, **key),
+    "bits": lambda **key: R.bits((3,), **key),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_A_KEY)
+def test_calls_without_a_key_draw_with_the_second_half_of_the_state(name):
+    draw = WITHOUT_A_KEY[name]
+    R.seed(11)
+    state = R.key(11)
+    for again in range(4):  # the later ones by a recipe; evaluated at once and among others
+        drawn = draw()
+        drawn = drawn if again % 2 else mx.concatenate([drawn, drawn])[: drawn.size]
+        state, key = R.split(state)
+        assert drawn.tolist() == draw(key=key).tolist()
+    assert R.state[0].tolist() == state.tolist()
+
+
+def test_distributions_are_composed_once(monkeypatch):
+    draws = [lambda: R.normal((5,)), lambda: R.normal((5,), key=seven())]
+    for draw in draws:
+        draw()
+    monkeypatch.setattr(R, "_between", None)
+    for draw in draws:
+        assert draw().shape == (5,)
+
+
 @pytest.mark.parametrize("name", EXACT)
 def test_the_same_key_gives_exactly_the_numbers_of_mlx(name):
     draw, expected = EXACT[name]

@@ -1,12 +1,14 @@
 """Functions of shapes alone: composed once for each kind of arguments, right for every kind."""
 
+import functools
 import math
+import threading
 
 import numpy as np
 import pytest
 
 import mlxc.core as mx
-from mlxc._graph import Routine
+from mlxc._graph import Routine, is_evaluated
 
 
 def counted():
@@ -78,6 +80,67 @@ def test_an_input_that_is_the_result_is_another_handle():
         y = same((x,))
         y += 1
     assert x.tolist() == [1.0]
+
+
+def test_several_results_are_a_tuple_whichever_comes_first():
+    @Routine
+    def both(x):
+        first = x + 1
+        return first * 2, first, x
+
+    for k in range(3):
+        assert [y.item() for y in both((mx.array(float(k)),))] == [2 * k + 2, k + 1, k]
+
+
+def test_shapes_and_dtypes_are_told_apart_and_those_of_other_numbers_refused():
+    runs = []
+
+    @Routine
+    def filled(x, shape, dtype):
+        runs.append(shape)
+        return mx.broadcast_to(x, shape).astype(dtype)
+
+    for _ in range(2):
+        for shape, dtype in (((2,), mx.int32), ((2,), mx.int8), ((2, 1), mx.int8)):
+            made = filled((mx.array(3),), shape, dtype)
+            assert (made.shape, made.dtype) == (shape, dtype)
+        with pytest.raises(TypeError):
+            filled((mx.array(3),), (2.0,), mx.int32)
+    assert len(runs) == 5
+
+
+def test_results_of_a_pending_routine_are_evaluated_together():
+    @functools.partial(Routine, pending=True)
+    def both(x):
+        return x + 1, x * 2
+
+    x = mx.array(3.0)
+    for _ in range(3):
+        first, second = both((x,))
+        assert not is_evaluated(first) and not is_evaluated(second)
+        assert (second - 2 * x).item() == 0.0  # among other nodes
+        first, second = both((x,))
+        mx.eval(second)  # by itself
+        assert is_evaluated(first)
+        x = first
+    assert x.item() == 6.0
+
+
+def test_a_state_is_advanced_by_each_call_in_whichever_thread():
+    step = Routine(lambda x, y: (x + 1, x + y), pending=True).advance
+    state, seen = [mx.array(0)], []
+
+    def work():
+        for _ in range(200):
+            seen.append(step(state, (mx.array(0),)))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(x.item() for x in seen) == list(range(800))
+    assert state[0].item() == 800
 
 
 def test_norms_positions_and_packed_products_are_composed_once(monkeypatch):

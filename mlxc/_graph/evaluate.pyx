@@ -399,6 +399,22 @@ cdef class Lesson:
     cdef dict picks              # address of a node -> number of the pick
 
 
+cdef list with_companions(list roots):
+    """The roots, and outputs that are evaluated together with one of them."""
+    cdef Node root, call
+    cdef list others = None
+    cdef int k
+    for root in roots:
+        if root.flags & CALLED:
+            call = <Node>root.inputs[0]
+            if (<Recipe>call.params).together:
+                others = [] if others is None else others
+                for k in range(call.noutputs):
+                    if call.outputs[k] != NULL:
+                        others.append(<Node>call.outputs[k])
+    return roots if others is None else roots + others
+
+
 cdef Node common_call(list roots):
     """The call whose outputs all the pending roots are, if it can be run at once."""
     cdef Node root, source
@@ -582,7 +598,9 @@ cdef int walk_all(list roots) except -1:
     global WALKING
     cdef Walk own
     cdef Lesson lesson = None
-    cdef Node call = common_call(roots)
+    cdef Node call
+    roots = with_companions(roots)
+    call = common_call(roots)
     if call is not None:
         lesson = run_call(call, roots)
         if lesson is None:

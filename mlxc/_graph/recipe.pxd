@@ -22,6 +22,7 @@ cdef class Recipe:
     cdef readonly int inputs
     cdef int noutputs
     cdef int npicks
+    cdef bint together           # whether who evaluates an output of a call gets the others, too
     cdef bint traced             # whether a constant depends on an input of somebody's trace
     cdef list prepared           # plans of pending calls, the latest first
     cdef int build(self, PyObject** made, PyObject** into) except -1

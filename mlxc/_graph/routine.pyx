@@ -2,8 +2,9 @@
 """Functions whose graph follows from their arguments' shapes and dtypes alone: the checks and the
 composition run once for each kind of arguments, then a recipe makes the nodes.
 
-Such a function takes its arrays first (None where one may be missing), then numbers, strings and
-None. It must not look at values.
+Such a function takes its arrays first (None where one may be missing), then numbers, strings,
+dtypes, tuples of integers and None. It gives an array, or a tuple of several. It must not look at
+values.
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -11,6 +12,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from mlxc._graph.array cimport array, wrap
+from mlxc._graph.dtypes cimport Dtype
 from mlxc._graph.node cimport (
     ABSTRACT, BUNDLE, CALLED, EVALUATED, PLACEHOLDER, Node, new_node, next_epoch, placement,
 )
@@ -22,17 +24,37 @@ cdef enum:
 
 
 cdef class Routine:
-    """Call it as (arrays, *others), with the arrays as a tuple."""
+    """Call it as (arrays, *others), with the arrays as a tuple.
+
+    What is mostly evaluated by itself is ``pending``: no nodes are made unless something else is
+    computed of it, too; and of several results all are evaluated with the first.
+    """
 
     cdef object function
+    cdef bint pending
     cdef dict recipes
 
-    def __init__(self, function):
+    def __init__(self, function, bint pending=False):
         self.function = function
+        self.pending = pending
         self.recipes = {}
 
     def __call__(self, tuple arrays, *others):
+        return self.apply(arrays, others)
+
+    def advance(self, list state, tuple arrays, *others):
+        """Call it with the one array of a state before the others. Of its two results the first
+        takes that array's place."""
+        while True:
+            before = state[0]
+            after, result = self.apply((before, *arrays), others)
+            if state[0] is before:   # else another thread has advanced it meanwhile
+                state[0] = after
+                return result
+
+    cdef object apply(self, tuple arrays, tuple others):
         cdef list values = [x for x in arrays if x is not None]
+        cdef list results
         cdef object key = key_of(arrays, others)
         cdef Recipe recipe
         if key is None:
@@ -44,8 +66,10 @@ cdef class Routine:
                 return self.function(*arrays, *others)
             if len(self.recipes) >= MAX_RECIPES:
                 self.recipes.clear()
+            recipe.together = self.pending
             self.recipes[key] = recipe
-        return recipe.make(values)[0]
+        results = recipe.outputs_over(values) if self.pending else recipe.make(values)
+        return results[0] if recipe.noutputs == 1 else tuple(results)
 
 
 cdef object key_of(tuple arrays, tuple others):
@@ -73,12 +97,21 @@ cdef object key_of(tuple arrays, tuple others):
             memcpy(&words[at], &number, sizeof(number))
         elif type(value) is bool or value is None:
             words[at] = 1
-        elif type(value) is int or type(value) is str:
+        elif type(value) is int or type(value) is str or type(value) is Dtype:
             words[at] = 2
+        elif type(value) is tuple and all_integers(<tuple>value):
+            words[at] = 3
         else:
             return None
         at += 1
     return PyBytes_FromStringAndSize(<char*>words, at * sizeof(int64_t)), others
+
+
+cdef bint all_integers(tuple values) noexcept:
+    for value in values:
+        if type(value) is not int:
+            return False
+    return True
 
 
 cdef Node stand_in(Node x):
@@ -97,15 +130,16 @@ cdef Recipe traced(object function, tuple arrays, tuple others):
     """
     cdef list inputs = [stand_in((<array>x).node) for x in arrays if x is not None]
     cdef list handles = []
-    cdef list nodes, constants, templates
+    cdef list results, nodes, constants, templates
     cdef dict position = {}
     cdef Node node
     cdef int k, at = 0
     for x in arrays:
         handles.append(None if x is None else wrap(<Node>inputs[at]))
         at += x is not None
-    result = (<array?>function(*handles, *others)).node
-    nodes = reached(result, inputs)
+    result = function(*handles, *others)
+    results = [(<array?>x).node for x in (result if type(result) is tuple else (result,))]
+    nodes = reached(results, inputs)
     if nodes is None:
         return None
     constants = [node for node in nodes if node.flags & EVALUATED]
@@ -114,33 +148,36 @@ cdef Recipe traced(object function, tuple arrays, tuple others):
         position[id(node)] = len(position)
     operands = [tuple([position[id(<Node>node.inputs[k])] for k in range(node.nin)])
                 for node in templates]
-    return Recipe(templates, constants, operands, [position[id(result)]], len(inputs))
+    return Recipe(templates, constants, operands, [position[id(node)] for node in results],
+                  len(inputs))
 
 
-cdef list reached(Node result, list inputs):
-    """The nodes that a result is made of, inputs left out, producers first; None where there are
+cdef list reached(list results, list inputs):
+    """The nodes that results are made of, inputs left out, producers first; None where there are
     some that a recipe does not make one by one."""
     cdef unsigned long long epoch = next_epoch()
     cdef list stack = [], order = []
     cdef Node node, source
     for node in inputs:
         node.epoch = epoch
-    if result.epoch != epoch:
-        result.epoch = epoch
-        result.index = 0
-        stack.append(result)
-    while stack:
-        node = <Node>stack[len(stack) - 1]
-        if node.flags & (BUNDLE | CALLED):
-            return None
-        if not node.flags & EVALUATED and node.index < node.nin:
-            source = <Node>node.inputs[node.index]
-            node.index += 1
-            if source.epoch != epoch:
-                source.epoch = epoch
-                source.index = 0
-                stack.append(source)
+    for result in results:
+        if (<Node>result).epoch == epoch:
             continue
-        stack.pop()
-        order.append(node)
+        (<Node>result).epoch = epoch
+        (<Node>result).index = 0
+        stack.append(result)
+        while stack:
+            node = <Node>stack[len(stack) - 1]
+            if node.flags & (BUNDLE | CALLED):
+                return None
+            if not node.flags & EVALUATED and node.index < node.nin:
+                source = <Node>node.inputs[node.index]
+                node.index += 1
+                if source.epoch != epoch:
+                    source.epoch = epoch
+                    source.index = 0
+                    stack.append(source)
+                continue
+            stack.pop()
+            order.append(node)
     return order

@@ -2,15 +2,17 @@
 
 Rules: the same key gives the same numbers as MLX gives; a call without a key splits the key in
 ``state`` and uses the second half, so that a captured ``state`` makes compiled functions random;
-nothing here looks at values, so that every function works within a transform.
+nothing here looks at values, so that every function works within a transform. Checks and
+composition run once for each kind of arguments (`_distribution`).
 """
 
 import math as _math
 import operator as _operator
 import os as _os
-import threading as _threading
+from functools import partial as _partial
 
 import mlxc.core as _mx
+from mlxc._graph import Routine as _Routine
 from mlxc._graph import bind as _bind
 
 from ._arguments import as_array as _as_array
@@ -38,7 +40,45 @@ _SCALARS = (bool, int, float)
 _BELOW_ONE = {"float32": 1 - 2.0**-24, "float16": 1 - 2.0**-11, "bfloat16": 1 - 2.0**-8}
 _ABOVE_MINUS_ONE = -_BELOW_ONE["float32"]
 _SQRT2 = _math.sqrt(2.0)
-_state_lock = _threading.Lock()
+
+
+@_Routine
+def _halves(whole):
+    pair = split(whole)
+    return pair[0], pair[1]
+
+
+def _split_state():
+    """The key of one implicit call: the second half of the split state, whose first half is
+    kept."""
+    return _halves.advance(state, ())
+
+
+def _distribution(compose):
+    """What draws from a distribution: a function of (key, arrays, shape, *others).
+
+    ``compose`` makes the graph of (key, *arrays, shape, *others). Where the key is None that is the
+    second half of the split state, whose first half is kept.
+    """
+    name = compose.__name__[1:]
+
+    @_partial(_Routine, pending=True)
+    def given(key, *rest):
+        return compose(_checked(name, key), *rest)
+
+    @_partial(_Routine, pending=True)
+    def halves(whole, *rest):
+        pair = split(whole)
+        return pair[0], compose(pair[1], *rest)
+
+    def draw(key, arrays, shape, *others):
+        if type(shape) is list:
+            shape = tuple(shape)
+        if key is None:
+            return halves.advance(state, arrays, shape, *others)
+        return given((_as_key(name, key), *arrays), shape, *others)
+
+    return draw
 
 
 def key(seed):
@@ -82,9 +122,7 @@ def seed(seed):
     >>> mx.random.state[0].tolist()
     [0, 7]
     """
-    new = key(seed)
-    with _state_lock:
-        state[0] = new
+    state[0] = key(seed)
 
 
 def bits(shape=(), width=4, key=None, *, stream=None):
@@ -108,11 +146,7 @@ def bits(shape=(), width=4, key=None, *, stream=None):
     [195045567, 4062205631]
     """
     key = _split_state() if key is None else key
-    if not isinstance(key, _mx.array):
-        raise TypeError(
-            f"[bits] the key is a {type(key).__name__}; keys are arrays made by mx.random.key"
-        )
-    return _bind("random_bits", (key,), (_shape("bits", shape), width))
+    return _bind("random_bits", (_as_key("bits", key),), (_shape("bits", shape), width))
 
 
 def split(key, num=2, stream=None):
@@ -153,7 +187,14 @@ def uniform(low=0, high=1, shape=(), dtype=None, key=None, stream=None):
     >>> mx.random.uniform(shape=(2,), key=mx.random.key(7))
     array([0.0454126, 0.945806], dtype=float32)
     """
-    return _uniform("uniform", low, high, _shape("uniform", shape), dtype or _mx.float32, key)
+    unit = isinstance(low, _SCALARS) and isinstance(high, _SCALARS) and low == 0 and high == 1
+    bounds = (None, None) if unit else (_as_array(low), _as_array(high))
+    return _uniform(key, bounds, shape, dtype or _mx.float32)
+
+
+@_distribution
+def _uniform(key, low, high, shape, dtype):
+    return _between("uniform", low, high, _shape("uniform", shape), dtype, key)
 
 
 def normal(shape=(), dtype=None, loc=None, scale=None, key=None, stream=None):
@@ -176,23 +217,30 @@ def normal(shape=(), dtype=None, loc=None, scale=None, key=None, stream=None):
     array([-1.69106, 1.60548], dtype=float32)
     """
     dtype = dtype or _mx.float32
+    loc = None if loc is None else _as_array(loc, dtype)
+    scale = None if scale is None else _as_array(scale, dtype)
+    return _normal(key, (loc, scale), shape, dtype)
+
+
+@_distribution
+def _normal(key, loc, scale, shape, dtype):
     shape = _shape("normal", shape)
     if dtype == _mx.complex64:
         parts = _mx.erfinv(_symmetric("normal", (*shape, 2), key))
         drawn = _mx.squeeze(_mx.view(parts, _mx.complex64), -1)
-        factor = None if scale is None else _as_array(scale, dtype)
+        factor = scale
     elif _is_real_floating(dtype):
         drawn = _mx.erfinv(_symmetric("normal", shape, key)).astype(dtype)
         factor = _as_array(_SQRT2, dtype)
         if scale is not None:
-            factor = _as_array(scale, dtype) * factor
+            factor = scale * factor
     else:
         raise ValueError(
             f"[normal] dtype {dtype} has no normal distribution; give a floating dtype or complex64"
         )
     if factor is not None:
         drawn = factor * drawn
-    return drawn if loc is None else drawn + _as_array(loc, dtype)
+    return drawn if loc is None else drawn + loc
 
 
 def multivariate_normal(mean, cov, shape=(), dtype=None, key=None, stream=None):
@@ -262,20 +310,22 @@ def randint(low, high, shape=(), dtype=None, key=None, stream=None):
     >>> mx.random.randint(0, 10, (4,), key=mx.random.key(7)).tolist()
     [2, 2, 4, 2]
     """
-    dtype = dtype or _mx.int32
+    for bound in (low, high):
+        if isinstance(bound, float) and not _math.isfinite(bound):
+            raise ValueError(f"[randint] bound {bound} is not finite; give integers")
+    return _randint(key, (_as_array(low), _as_array(high)), shape, dtype or _mx.int32)
+
+
+@_distribution
+def _randint(key, low, high, shape, dtype):
     if not (dtype == _mx.bool_ or _mx.issubdtype(dtype, _mx.integer)):
         raise ValueError(
             f"[randint] dtype {dtype} is no integer type; give an integer dtype or bool"
         )
-    for bound in (low, high):
-        if isinstance(bound, float) and not _math.isfinite(bound):
-            raise ValueError(f"[randint] bound {bound} is not finite; give integers")
-    drawn = _uniform("randint", low, high, _shape("randint", shape), _mx.float32, key)
+    drawn = _between("randint", low, high, _shape("randint", shape), _mx.float32, key)
     # The float32 of a large bound may lie outside the interval, hence the clamp at the end.
-    top = (_as_array(high) - 1).astype(dtype)
-    return _mx.maximum(
-        _mx.minimum(_mx.floor(drawn).astype(dtype), top), _as_array(low).astype(dtype)
-    )
+    top = (high - 1).astype(dtype)
+    return _mx.maximum(_mx.minimum(_mx.floor(drawn).astype(dtype), top), low.astype(dtype))
 
 
 def bernoulli(p=0.5, shape=None, key=None, stream=None):
@@ -295,12 +345,16 @@ def bernoulli(p=0.5, shape=None, key=None, stream=None):
     >>> mx.random.bernoulli(0.5, (3,), key=mx.random.key(7)).tolist()
     [True, True, True]
     """
-    p = _as_array(p)
+    return _bernoulli(key, (_as_array(p),), shape)
+
+
+@_distribution
+def _bernoulli(key, p, shape):
     if not _is_real_floating(p.dtype):
         raise ValueError(f"[bernoulli] p has dtype {p.dtype}; a probability is a floating number")
     shape = tuple(p.shape) if shape is None else _shape("bernoulli", shape)
     _require("bernoulli", shape, p.shape)
-    return _uniform("bernoulli", 0, 1, shape, _mx.float32, key) < p
+    return _between("bernoulli", None, None, shape, _mx.float32, key) < p
 
 
 def truncated_normal(lower, upper, shape=None, dtype=None, key=None, stream=None):
@@ -323,16 +377,21 @@ def truncated_normal(lower, upper, shape=None, dtype=None, key=None, stream=None
     >>> mx.random.truncated_normal(0, 5, key=mx.random.key(7))
     array(1.41902, dtype=float32)
     """
-    name = "truncated_normal"
     dtype = dtype or _mx.float32
+    return _truncated_normal(key, (_as_array(lower), _as_array(upper)), shape, dtype)
+
+
+@_distribution
+def _truncated_normal(key, lower, upper, shape, dtype):
+    name = "truncated_normal"
     if not _is_real_floating(dtype):
         raise ValueError(
             f"[{name}] dtype {dtype} is not supported; float32, float16 and bfloat16 are"
         )
-    lower, upper = _as_array(lower).astype(dtype), _as_array(upper).astype(dtype)
+    lower, upper = lower.astype(dtype), upper.astype(dtype)
     shape = _broadcast(name, lower.shape, upper.shape) if shape is None else _shape(name, shape)
     root2 = _as_array(_SQRT2, dtype)
-    drawn = _uniform(name, _mx.erf(lower / root2), _mx.erf(upper / root2), shape, dtype, key)
+    drawn = _between(name, _mx.erf(lower / root2), _mx.erf(upper / root2), shape, dtype, key)
     return _mx.maximum(_mx.minimum(root2 * _mx.erfinv(drawn), upper), lower)
 
 
@@ -353,7 +412,12 @@ def gumbel(shape=(), dtype=None, key=None, stream=None):
     >>> mx.random.gumbel(key=mx.random.key(7))
     array(1.77504, dtype=float32)
     """
-    drawn = _uniform("gumbel", 0, 1, _shape("gumbel", shape), dtype or _mx.float32, key)
+    return _gumbel(key, (), shape, dtype or _mx.float32)
+
+
+@_distribution
+def _gumbel(key, shape, dtype):
+    drawn = _between("gumbel", None, None, _shape("gumbel", shape), dtype, key)
     return -_mx.log(-_mx.log(drawn))
 
 
@@ -424,15 +488,20 @@ def laplace(shape=(), dtype=None, loc=0.0, scale=1.0, key=None, stream=None):
     (3,)
     """
     dtype = dtype or _mx.float32
+    loc = _as_array(loc, dtype) if loc != 0 else None
+    scale = _as_array(scale, dtype) if scale != 1 else None
+    return _laplace(key, (loc, scale), shape, dtype)
+
+
+@_distribution
+def _laplace(key, loc, scale, shape, dtype):
     if not _is_real_floating(dtype):
         raise ValueError(f"[laplace] dtype {dtype} is not supported; give a real floating dtype")
     u = _symmetric("laplace", _shape("laplace", shape), key)
     drawn = (_mx.sign(u) * _mx.log1p(-_mx.abs(u))).astype(dtype)
-    if scale != 1:
-        drawn = drawn * _as_array(scale, dtype)
-    if loc != 0:
-        drawn = drawn + _as_array(loc, dtype)
-    return drawn
+    if scale is not None:
+        drawn = drawn * scale
+    return drawn if loc is None else drawn + loc
 
 
 def permutation(x, axis=0, key=None, stream=None):
@@ -461,36 +530,28 @@ def permutation(x, axis=0, key=None, stream=None):
     return _mx.argsort(bits((_count("permutation", x),), key=_explicit("permutation", key)))
 
 
-def _uniform(name, low, high, shape, dtype, key):
-    """Uniform numbers for any of the distributions; ``name`` is whom errors speak of."""
+def _between(name, low, high, shape, dtype, key):
+    """Uniform numbers between two bounds, None for 0 and 1; ``name`` is whom errors speak of."""
     below_one = _BELOW_ONE.get(str(dtype).rpartition(".")[2])
     if below_one is None:
         raise ValueError(
             f"[{name}] dtype {dtype} is not supported; float32, float16 and bfloat16 are"
         )
-    words = bits(shape, key=_explicit(name, key))
+    words = bits(shape, key=key)
     # 2**-32 is a power of two, so multiplying rounds as dividing by 2**32 does: not at all.
     unit = words.astype(_mx.float32) * _as_array(2.0**-32, _mx.float32)
     unit = _mx.minimum(unit.astype(dtype), _as_array(below_one, dtype))
-    if isinstance(low, _SCALARS) and isinstance(high, _SCALARS) and low == 0 and high == 1:
+    if low is None:
         return unit
-    low, high = _as_array(low).astype(dtype), _as_array(high).astype(dtype)
+    low, high = low.astype(dtype), high.astype(dtype)
     _require(name, shape, _broadcast(name, low.shape, high.shape))
     return (high - low) * unit + low
 
 
 def _symmetric(name, shape, key):
     """Uniform float32 numbers in (-1, 1)."""
-    return _uniform(name, _ABOVE_MINUS_ONE, 1, shape, _mx.float32, key)
-
-
-def _split_state():
-    """The key of one implicit call: the second half of the split state, whose first half is
-    kept."""
-    with _state_lock:
-        pair = split(state[0])
-        state[0] = pair[0]
-    return pair[1]
+    low = _as_array(_ABOVE_MINUS_ONE, _mx.float32)
+    return _between(name, low, _as_array(1.0, _mx.float32), shape, _mx.float32, key)
 
 
 def _explicit(name, key):
@@ -499,14 +560,20 @@ def _explicit(name, key):
 
 def _checked(name, key):
     """One key, not a batch of them: those are for ``vmap`` and ``bits``."""
-    if not isinstance(key, _mx.array):
-        raise TypeError(
-            f"[{name}] the key is a {type(key).__name__}; keys are arrays made by mx.random.key"
-        )
+    _as_key(name, key)
     if key.dtype != _mx.uint32 or tuple(key.shape) != (2,):
         raise ValueError(
             f"[{name}] the key has dtype {key.dtype} and shape {tuple(key.shape)}; a key is "
             "uint32 of shape (2,)"
+        )
+    return key
+
+
+def _as_key(name, key):
+    """A key of whatever shape."""
+    if not isinstance(key, _mx.array):
+        raise TypeError(
+            f"[{name}] the key is a {type(key).__name__}; keys are arrays made by mx.random.key"
         )
     return key
 
@@ -573,14 +640,5 @@ def _require(name, shape, given):
 def _is_real_floating(dtype):
     return _mx.issubdtype(dtype, _mx.floating)
 
-
-def _renew_lock():
-    """A lock that another thread held at a fork would never be released in the child."""
-    global _state_lock
-    _state_lock = _threading.Lock()
-
-
-if hasattr(_os, "register_at_fork"):
-    _os.register_at_fork(after_in_child=_renew_lock)
 
 state = [key(int.from_bytes(_os.urandom(8), "little"))]
