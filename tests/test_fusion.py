@@ -331,6 +331,19 @@ def test_a_formula_written_twice_is_computed_once():
     assert "square_subtract_f32_vv" in text
 
 
+def test_the_tiles_of_an_optimiser_fit_the_first_level_cache():
+    """However many numbers it takes: they are no tiles."""
+    program = "import mlxc.optimizers as optim\nadam = optim.AdamW(1e-3)\n"
+    program += "w, g = {'w': mx.ones((9, 5000))}, {'w': mx.ones((9, 5000))}\nmx.eval(w, g)\n"
+    program += "for _ in range(2):\n    w = adam.apply_gradients(g, w)\n"
+    program += "    mx.eval(w, adam.state)\n"
+    text = said_of(program, MLXC_MACROS="1", MLXC_DEBUG="4")
+    tiles = [line.split()[-1] for line in text.splitlines() if line.startswith("tiles 1 x 45000")]
+    streams = 4  # weights, gradients and two moments
+    assert len(tiles) == 2
+    assert int(tiles[-1]) * 4 * streams <= 16384
+
+
 @pytest.mark.parametrize(
     ("dtype", "narrowing"), [("float16", "round_f16_v"), ("bfloat16", "round_bf16_v"),
                              ("uint8", "wrap_u8_v"), ("int16", "wrap_i16_v")]

@@ -18,7 +18,9 @@ from .kernels import TABLE
 
 SINGLE, COLUMN, FULL = range(3)
 LOOP, EXPAND, REPEAT, FOLD, COPY = range(5)
-FIRST_LEVEL = 24576  # bytes of the first-level cache that the registers of a tile may fill
+# Bytes that the registers of a tile may fill: a part of the first-level cache, since the hardware
+# fetches what the next tiles need at the same time.
+FIRST_LEVEL = 12288
 PLAIN = 1 << 15  # elements of a tile of which nothing is kept between loops
 ROWS = load_rows()
 NARROW = ("u8", "u16", "i8", "i16")
@@ -365,39 +367,27 @@ class Lowering:
         outputs = [output[0] for output in self.program.outputs]
         return macros.Matcher(values, outputs, single).rewrite()
 
-    def estimate_live(self):
+    def estimate_live(self, position):
         """How many full registers are alive at once, roughly."""
-        count = 0
-        best = 1
-        last = {}
-        values = self.program.values
-        for k, value in enumerate(values):
-            operands = (
-                value[3]
-                if value[0] == "op"
-                else (value[3],)
-                if value[0] in ("cast", "reduce")
-                else ()
-            )
-            for i in operands:
-                last[i] = k
-        position = {k: p for p, k in enumerate(self.loads)}
-        for k, value in enumerate(values):
-            if value[0] == "load" and self.stream_shape(position[k]) != FULL:
-                continue
+        count, best, last = 0, 1, {}
+        shapes = self.value_shapes(position)
+        full = [k for k, shape in enumerate(shapes) if shape == FULL]
+        for k in full:
+            last |= dict.fromkeys((k, *macros.operands_of(self.program.values[k])), k)
+        for k in full:
             count += 1
             best = max(best, count)
-            count -= sum(1 for i, end in last.items() if end == k)
+            count -= sum(1 for i, end in last.items() if end == k and shapes[i] == FULL)
         return best + 1
 
     def lower(self, result=None, tile=None):
         """Lower everything; ``result`` names the value that a reduction driver folds itself, and
         ``tile`` the rows and columns of tiles, if they are not to be chosen."""
+        position = {k: p for p, k in enumerate(self.loads)}
         if tile is None:
-            self.choose_tile(self.estimate_live())
+            self.choose_tile(self.estimate_live(position))
         else:
             self.tile_rows, self.tile_columns = tile
-        position = {k: p for p, k in enumerate(self.loads)}
         self.values, needed = self.with_macros(position)
         for k, value in enumerate(self.values):
             if not needed[k]:

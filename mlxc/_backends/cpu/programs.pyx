@@ -12,7 +12,7 @@ from libc.string cimport memcpy
 from mlxc._backends.cpu.blocks cimport Block, add_axis, fold_fn, move_parallel, start_block
 from mlxc._backends.cpu.kernels cimport kernel
 from mlxc._backends.cpu.tiles cimport (
-    MAX_REGISTERS, STACK_SCRATCH, TileCode, Tiles, prepare, run_tile,
+    MAX_REGISTERS, STACK_SCRATCH, TileCode, Tiles, prepare, run_next_tile, run_tile,
 )
 from mlxc._graph.dtypes cimport itemsize
 from mlxc._graph.evaluate cimport set_backend
@@ -37,6 +37,7 @@ cdef enum:
     PLAIN_COLUMNS = 1024     # and their columns at most
     FILL = 1 << 15           # bytes that are filled at a time
     MAX_KNOWN = 4096         # programs that are kept ready
+    LOOK = 8                 # tiles between looks at the clock, which cost as much as a small one
 
 
 cdef Py_ssize_t ceil_div(Py_ssize_t total, Py_ssize_t piece) noexcept nogil:
@@ -147,17 +148,24 @@ cdef void run_map_with(MapJob* job, Py_ssize_t chunk, char* scratch) noexcept no
     cdef TileCode* tiles = job.tiles
     cdef char* regs[MAX_REGISTERS]
     cdef Py_ssize_t count = job.row_tiles * job.column_tiles
-    cdef Py_ssize_t tile = count * chunk // job.chunks
+    cdef Py_ssize_t first = count * chunk // job.chunks
     cdef Py_ssize_t end = count * (chunk + 1) // job.chunks
-    cdef Py_ssize_t row, column
+    cdef Py_ssize_t row = first // job.column_tiles * tiles.tile_rows
+    cdef Py_ssize_t column = first % job.column_tiles * tiles.tile_columns
+    cdef Py_ssize_t tile, columns
     prepare(tiles, job.slots, regs, scratch)
-    while True:   # a chunk has a tile; looking at the clock would cost as much as a small one
-        row = tile // job.column_tiles * tiles.tile_rows
-        column = tile % job.column_tiles * tiles.tile_columns
-        run_tile(tiles, job.slots, regs, row, min(tiles.tile_rows, tiles.rows - row), column,
-                 min(tiles.tile_columns, tiles.columns - column))
-        tile += 1
-        if tile >= end or interrupted():
+    for tile in range(first, end):
+        columns = min(tiles.tile_columns, tiles.columns - column)
+        if column and tile > first and tiles.direct:
+            run_next_tile(tiles, regs, columns)
+        else:
+            run_tile(tiles, job.slots, regs, row, min(tiles.tile_rows, tiles.rows - row), column,
+                     columns)
+        column += columns
+        if column == tiles.columns:
+            column = 0
+            row += tiles.tile_rows
+        if tile % LOOK == LOOK - 1 and interrupted():
             return
 
 

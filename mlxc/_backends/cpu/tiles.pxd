@@ -44,6 +44,8 @@ cdef struct TileCode:
     Stream* streams
     Instruction* code
     int nstreams
+    int nsingle                # streams of one value, which are the first
+    bint direct                # whether all streams are
     int ncode
     int nprologue              # instructions that run once
     int nregs
@@ -67,3 +69,4 @@ cdef void prepare(TileCode* tiles, char** slots, char** regs, char* scratch) noe
 cdef void run_tile(TileCode* tiles, char** slots, char** regs, Py_ssize_t row, Py_ssize_t rows,
                    Py_ssize_t column,
                    Py_ssize_t columns) noexcept nogil
+cdef void run_next_tile(TileCode* tiles, char** regs, Py_ssize_t columns) noexcept nogil

@@ -5,6 +5,8 @@
 order. Instructions on SINGLE registers are the same for every tile and run once, in `prepare`.
 """
 
+from operator import itemgetter
+
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.string cimport memcpy
 
@@ -56,7 +58,7 @@ cdef class Tiles:
         for k in range(self.c.nregs):
             self.c.reg_shape[k] = lowering.shapes[k]
             self.c.reg_offset[k] = lowering.offsets[k]
-        self.pack_streams(lowering.streams)
+        self.pack_streams(sorted(lowering.streams, key=itemgetter(3)))   # by shape
         code = [c for c in lowering.code if c[3] == SINGLE] + [c for c in lowering.code
                                                                if c[3] != SINGLE]
         self.c.nprologue = len([c for c in lowering.code if c[3] == SINGLE])
@@ -75,6 +77,8 @@ cdef class Tiles:
         cdef int k, j
         cdef Stream* s
         self.c.nstreams = len(streams)
+        self.c.nsingle = len([stream for stream in streams if stream[3] == SINGLE])
+        self.c.direct = all([stream[5] for stream in streams])
         self.c.streams = <Stream*>zeroed(self.c.nstreams, sizeof(Stream))
         for k, (slot, offset, reg, shape, item, direct, dense, output, inner, outer,
                 within) in enumerate(streams):
@@ -106,10 +110,9 @@ cdef void prepare(TileCode* tiles, char** slots, char** regs, char* scratch) noe
     for k in range(tiles.nregs):
         if tiles.reg_offset[k] >= 0:
             regs[k] = scratch + tiles.reg_offset[k]
-    for k in range(tiles.nstreams):
+    for k in range(tiles.nsingle):
         s = &tiles.streams[k]
-        if s.shape == SINGLE:
-            regs[s.reg] = slots[s.slot] + s.offset
+        regs[s.reg] = slots[s.slot] + s.offset
     for k in range(tiles.nprologue):
         run_instruction(&tiles.code[k], regs, 1, 1)
 
@@ -121,10 +124,8 @@ cdef void run_tile(TileCode* tiles, char** slots, char** regs, Py_ssize_t row, P
     """
     cdef int k
     cdef Stream* s
-    for k in range(tiles.nstreams):
+    for k in range(tiles.nsingle, tiles.nstreams):
         s = &tiles.streams[k]
-        if s.shape == SINGLE:
-            continue
         if s.direct:
             regs[s.reg] = slots[s.slot] + s.offset + row_offset(tiles, s, row)
             if s.shape == FULL:
@@ -133,6 +134,18 @@ cdef void run_tile(TileCode* tiles, char** slots, char** regs, Py_ssize_t row, P
             gather(tiles, s, slots[s.slot] + s.offset, regs[s.reg], row, rows, column, columns)
     for k in range(tiles.nprologue, tiles.ncode):
         run_instruction(&tiles.code[k], regs, rows, columns)
+
+
+cdef void run_next_tile(TileCode* tiles, char** regs, Py_ssize_t columns) noexcept nogil:
+    """The tile behind the one just run, in the same row; all streams are direct."""
+    cdef int k
+    cdef Stream* s
+    for k in range(tiles.nsingle, tiles.nstreams):
+        s = &tiles.streams[k]
+        if s.shape == FULL:
+            regs[s.reg] += tiles.tile_columns * s.itemsize
+    for k in range(tiles.nprologue, tiles.ncode):
+        run_instruction(&tiles.code[k], regs, 1, columns)
 
 
 cdef inline Py_ssize_t row_offset(TileCode* tiles, Stream* s, Py_ssize_t row) noexcept nogil:
