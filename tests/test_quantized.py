@@ -187,7 +187,7 @@ def test_a_product_equals_that_of_the_unpacked_matrix(mode, group, bits, rows, t
 
 
 @pytest.mark.parametrize("dtype", [mx.float16, mx.bfloat16])
-@pytest.mark.parametrize("rows", [1, 9])
+@pytest.mark.parametrize("rows", [1, 9, 64])
 def test_a_product_in_half_precision_sums_in_single(dtype, rows):
     parts = mx.quantize(mx.array(numbers(40, 512)).astype(dtype))
     x = mx.array(generator("half", rows).standard_normal((rows, 512)).astype(np.float32)).astype(
@@ -392,28 +392,33 @@ def test_codes_have_no_derivative_and_say_so():
         mx.eval(mx.grad(lambda w: mx.sum(mx.quantize(w)[1]))(mx.ones((2, 64))))
 
 
-# ---- few rows, whose products are of digits where the processor has them ----
+# ---- rows of x that become digits, where the processor multiplies these ----
 
 
 @pytest.mark.parametrize("group", [32, 64, 128])
-@pytest.mark.parametrize("shape", [(1, 5, 256), (3, 48, 1024), (6, 7, 2816), (2, 3, 128)])
-def test_products_of_few_rows_are_as_exact_as_float32(group, shape):
+@pytest.mark.parametrize("bits", [4, 8, 3])
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 5, 256), (3, 48, 1024), (6, 7, 2816), (2, 3, 128), (7, 100, 640), (530, 17, 1152)],
+)
+def test_products_are_as_exact_as_float32(shape, bits, group):
     m, n, k = shape
     rng = np.random.default_rng(k + group)
     # numbers of very different sizes within a group, and groups of very different sizes
     x = rng.standard_normal((m, k)) * 10.0 ** rng.integers(-6, 1, (m, k))
     x = (x * np.repeat(10.0 ** rng.integers(-15, 15, (m, k // group)), group, 1)).astype(np.float32)
-    packed = mx.quantize(mx.array(rng.standard_normal((n, k)).astype(np.float32)), group)
-    w = np.array(mx.dequantize(*packed, group_size=group)).astype(np.float64)
-    got = np.array(mx.quantized_matmul(mx.array(x), *packed, group_size=group)).astype(np.float64)
+    packed = mx.quantize(mx.array(rng.standard_normal((n, k)).astype(np.float32)), group, bits)
+    w = to_np(mx.dequantize(*packed, group, bits)).astype(np.float64)
+    got = to_np(mx.quantized_matmul(mx.array(x), *packed, True, group, bits)).astype(np.float64)
     size = np.abs(x.astype(np.float64)).sum(1, keepdims=True) * np.abs(w).max(1)
     assert np.all(np.abs(got - x.astype(np.float64) @ w.T) <= 2e-6 * size)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e36, 1e-40, 0.0])
-def test_products_of_few_rows_meet_every_number(value):
+@pytest.mark.parametrize("rows", [2, 21])
+def test_products_meet_every_number(rows, value):
     rng = np.random.default_rng(3)
-    x = rng.standard_normal((2, 256)).astype(np.float32)
+    x = rng.standard_normal((rows, 256)).astype(np.float32)
     x[1, 17] = value
     packed = mx.quantize(mx.array(rng.standard_normal((8, 256)).astype(np.float32)))
     w = np.array(mx.dequantize(*packed)).astype(np.float64)
@@ -429,4 +434,5 @@ def test_products_of_few_rows_meet_every_number(value):
 
 def test_products_of_nothing_but_zeros_are_zero():
     packed = mx.quantize(mx.random.normal((8, 256)))
-    assert not np.array(mx.quantized_matmul(mx.zeros((1, 256)), *packed)).any()
+    for rows in (1, 9):
+        assert not np.array(mx.quantized_matmul(mx.zeros((rows, 256)), *packed)).any()

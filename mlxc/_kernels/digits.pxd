@@ -8,7 +8,8 @@ the processor has it is asked as the program runs.
 
 from libc.stdint cimport int8_t, uint8_t
 
-from mlxc._kernels.types cimport f32
+from mlxc._kernels.mathematics cimport bits_of_f32, f32_of_bits
+from mlxc._kernels.types cimport f32, i32
 
 cdef enum:
     DIGITS = 3
@@ -71,3 +72,16 @@ cdef extern from *:
         const uint8_t* w, Py_ssize_t step, const f32* scales, Py_ssize_t groups, const int8_t* x,
         Py_ssize_t blocks, int shift, f32* sums
     ) noexcept nogil
+
+
+cdef inline f32 digit_scale(const f32* x, int n) noexcept nogil:
+    """What a group's digits are multiples of, where there are three; 0 where it has none (NaN,
+    infinity, what is too large or too small)."""
+    cdef i32 bits = 0, size
+    cdef f32 top
+    cdef int i
+    for i in range(n):
+        size = bits_of_f32(x[i]) & 0x7FFFFFFF   # in the order of numbers, NaN last
+        bits = size if size > bits else bits
+    top = f32_of_bits(bits) if bits > 0 else <f32>1.0
+    return top / <f32>8323072.0 if <f32>1e-30 < top < <f32>1e30 else <f32>0.0

@@ -5,16 +5,21 @@ leaves a block of LANES words in the order (place in the word, word); operands a
 same order instead of the codes, which costs nothing, as a product does not mind the order of its
 inner axis. Few rows are multiplied in registers at the speed of memory: by digits (digits.pxd), or
 codes stay where they stand in their words, as numbers 2**(bits * place) times as large, and x is
-that much smaller. More rows go through tiles of ROWS x DEPTH numbers.
+that much smaller. More rows are multiplied by digits, too (digit_tiles.pxd), or go through tiles of
+ROWS x DEPTH numbers.
 """
 
 from libc.stdint cimport int8_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
-from mlxc._kernels.digits cimport DIGIT_BLOCK, DIGITS, dot_digits, has_digits
-from mlxc._kernels.mathematics cimport INFINITY, bits_of_f32, f32_of_bits, rint_f32
+from mlxc._kernels.digit_tiles cimport digit_panel, multiply_digits, takes_digits
+from mlxc._kernels.digits cimport DIGIT_BLOCK, DIGITS, digit_scale, dot_digits, has_digits
+from mlxc._kernels.mathematics cimport (
+    INFINITY, abs_f32, bits_of_f32, f32_of_bits, rint_f32,
+)
 from mlxc._kernels.packing cimport (
-    AFFINE, BLOCK, BYTES, DEPTH, FEW, MX, PANEL, ROWS, PackedProduct, Packing, few_step,
+    AFFINE, BLOCK, DEPTH, FEW, MX, PANEL, ROWS, PackedProduct, Packing, codes_of, few_step,
+    load_scales, scale_row, split,
 )
 from mlxc._kernels.tile cimport (
     LANES, ZERO, Vector, at, dot, narrow_row, put, tile_product, total_of, widen_row,
@@ -64,15 +69,11 @@ cdef enum:
 
 # ---- 8-bit and 4-bit floats ----
 
-cdef inline f32 magnitude(f32 x) noexcept nogil:
-    return f32_of_bits(bits_of_f32(x) & 0x7FFFFFFF)
-
-
 cdef inline uint8_t e4m3_of(f32 x) noexcept nogil:
     """Nearest, half to even; what is too large becomes 448, NaN stays."""
     cdef u32 bits = <u32>bits_of_f32(x)
     cdef u32 sign = (bits >> 24) & 0x80
-    cdef f32 size = magnitude(x)
+    cdef f32 size = abs_f32(x)
     cdef u32 code
     if x != x:
         return <uint8_t>(sign | 0x7F)
@@ -87,7 +88,7 @@ cdef inline uint8_t e4m3_of(f32 x) noexcept nogil:
 
 cdef inline uint8_t e2m1_of(f32 x) noexcept nogil:
     """Nearest, half towards zero; NaN and what rounds to 0 become +0."""
-    cdef f32 size = magnitude(x)
+    cdef f32 size = abs_f32(x)
     cdef int code = (
         (size > <f32>0.25) + (size > <f32>0.75) + (size > <f32>1.25) + (size > <f32>1.75)
         + (size > <f32>2.5) + (size > <f32>3.5) + (size > <f32>5.0)
@@ -134,7 +135,7 @@ cdef inline void affine_range(const f32* w, int n, f32 steps, f32* scale, f32* b
     if steps == <f32>1.0:
         bias[0] = low
         return
-    negative = magnitude(low) > magnitude(high)
+    negative = abs_f32(low) > abs_f32(high)
     scale[0] = scale[0] if negative else -scale[0]
     edge = low if negative else high
     count = rint_f32(edge / scale[0])
@@ -162,7 +163,7 @@ cdef uint8_t quantize_float(const Packing* p, const f32* w, uint8_t* codes) noex
     cdef uint8_t code
     cdef int i
     for i in range(p.group):
-        size = magnitude(w[i])
+        size = abs_f32(w[i])
         top = size if size > top else top
     top = top / <f32>(448.0 if p.bits == 8 else 6.0)
     if p.mode == MX:
@@ -199,18 +200,6 @@ cdef void to_fp8_row(const f32* a, uint8_t* out, Py_ssize_t n) noexcept nogil:
         out[i] = e4m3_of(a[i])
 
 # ---- unpacking ----
-
-cdef inline void scale_row(
-    const Packing* p, const char* stored, Py_ssize_t n, f32* out
-) noexcept nogil:
-    """Scales or biases as float32."""
-    cdef Py_ssize_t i
-    if p.scale_form == BYTES:
-        for i in range(n):
-            out[i] = p.scale_values[(<const uint8_t*>stored)[i]]
-    else:
-        widen_row(out, stored, p.scale_size, n, p.scale_form)
-
 
 cdef inline bint by_words(const Packing* p) noexcept nogil:
     return p.mode == AFFINE and (p.bits == 4 or p.bits == 8)
@@ -322,33 +311,8 @@ cdef void dequantize_row(
 
 # ---- products ----
 
-cdef inline const uint8_t* codes_of(
-    const PackedProduct* g, Py_ssize_t item, Py_ssize_t row
-) noexcept nogil:
-    return g.w + (item * g.rows + row) * g.row_bytes
-
-
-cdef inline void load_scales(
-    const PackedProduct* g, Py_ssize_t item, Py_ssize_t row, Py_ssize_t first, Py_ssize_t count,
-    f32* scales, f32* biases
-) noexcept nogil:
-    """Scales and biases of groups first to first + count of a row."""
-    cdef Py_ssize_t offset = ((item * g.rows + row) * g.groups + first) * g.packing.scale_size
-    scale_row(&g.packing, g.scales + offset, count, scales)
-    if g.packing.mode == AFFINE:
-        scale_row(&g.packing, g.biases + offset, count, biases)
-
-
 cdef inline Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
     return (n + 2 * LANES - 1) // (2 * LANES) * (2 * LANES)
-
-
-cdef inline void split(const PackedProduct* g, Py_ssize_t chunk, Py_ssize_t* item, Py_ssize_t* unit,
-                       Py_ssize_t* x_item, Py_ssize_t* w_item) noexcept nogil:
-    item[0] = chunk // g.units
-    unit[0] = chunk % g.units
-    x_item[0] = item[0] if g.lhs == NULL else g.lhs[item[0]]
-    w_item[0] = item[0] if g.rhs == NULL else g.rhs[item[0]]
 
 
 cdef inline void place_block(const f32* x, int bits, f32* out) noexcept nogil:
@@ -361,21 +325,6 @@ cdef inline void place_block(const f32* x, int bits, f32* out) noexcept nogil:
         factor = f32_of_bits((127 - (j * bits if j < 32 // bits - 1 else 0)) << 23)
         for i in range(LANES):
             out[j * LANES + i] = x[i * (32 // bits) + j] * factor
-
-
-cdef inline f32 digit_scale(const f32* x, int n) noexcept nogil:
-    """What a group's digits are multiples of; 0 where it has none (NaN, infinity, what is too large
-    or too small)."""
-    cdef f32 top = <f32>0.0, size
-    cdef bint finite = True
-    cdef int i
-    for i in range(n):
-        size = magnitude(x[i])
-        finite = finite and size < <f32>1e30    # also not for NaN
-        top = size if size > top else top
-    if top == <f32>0.0:
-        top = <f32>1.0
-    return top / <f32>8323072.0 if finite and top > <f32>1e-30 else <f32>0.0
 
 
 cdef inline void write_digits(
@@ -468,8 +417,9 @@ cdef void prepare_panels(PackedProduct* g, Py_ssize_t item, Py_ssize_t panel) no
 cdef void packed_prepare(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
     """x for the kernels: rows in unpacking order, panels, or plain float32."""
     cdef PackedProduct* g = <PackedProduct*>arg
-    cdef Py_ssize_t panels = (g.m + PANEL - 1) // PANEL
-    if not g.by_rows:
+    if g.by_digits:
+        digit_panel(g, chunk // g.preparations, chunk % g.preparations)
+    elif not g.by_rows:
         widen_row(
             <f32*>g.prepared + chunk * g.k, g.x + chunk * g.k * g.itemsize, g.itemsize, g.k,
             g.form
@@ -477,7 +427,7 @@ cdef void packed_prepare(void* arg, Py_ssize_t chunk, int worker) noexcept nogil
     elif g.m <= FEW:
         prepare_few(g, chunk)
     else:
-        prepare_panels(g, chunk // panels, chunk % panels)
+        prepare_panels(g, chunk // g.preparations, chunk % g.preparations)
 
 
 cdef inline f32 dot_words(
@@ -662,12 +612,19 @@ cdef void multiply_columns(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noe
 cdef void packed_unit(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef PackedProduct* g = <PackedProduct*>arg
     cdef f32* scratch = <f32*>(g.scratch + worker * g.scratch_bytes)
-    if not g.by_rows:
+    if g.by_digits:
+        multiply_digits(g, chunk, scratch)
+    elif not g.by_rows:
         multiply_columns(g, chunk, scratch)
     elif g.m <= FEW:
         multiply_few(g, chunk, scratch)
     else:
         multiply_many(g, chunk, scratch)
+
+
+cdef bint packed_by_digits(const PackedProduct* g) noexcept nogil:
+    """Whether x is prepared as digits, which some of its numbers may refuse."""
+    return takes_digits(g)
 
 
 def table():
@@ -676,6 +633,7 @@ def table():
         "quantize_row": <size_t>&quantize_row,
         "dequantize_row": <size_t>&dequantize_row,
         "to_fp8_row": <size_t>&to_fp8_row,
+        "packed_by_digits": <size_t>&packed_by_digits,
         "packed_prepare": <size_t>&packed_prepare,
         "packed_unit": <size_t>&packed_unit,
     }

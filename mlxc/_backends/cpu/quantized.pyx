@@ -7,7 +7,8 @@ from libc.string cimport memset
 from mlxc._backends.cpu.kernels cimport kernel
 from mlxc._graph.kernel cimport View, register_launcher
 from mlxc._kernels.packing cimport (
-    AFFINE, BLOCK, BYTES, DEPTH, FEW, MX, NV, PANEL, ROWS, PackedProduct, Packing, few_step,
+    AFFINE, BLOCK, BYTES, DEPTH, FEW, MX, NV, PANEL, ROWS, TILE_DEPTH, TILE_ROWS, PackedProduct,
+    Packing, chunk_bytes, chunk_of, few_step,
 )
 from mlxc._kernels.tile cimport BF16, F16, F32, widen_row
 from mlxc._memory.buffer cimport scratch_alloc, scratch_free
@@ -21,14 +22,16 @@ ctypedef void (*dequantize_fn)(
     const Packing*, const uint8_t*, const char*, const char*, Py_ssize_t, char*, int
 ) noexcept nogil
 ctypedef void (*fp8_fn)(const float*, uint8_t*, Py_ssize_t) noexcept nogil
+ctypedef bint (*by_digits_fn)(const PackedProduct*) noexcept nogil
 
 cdef enum:
-    CHUNK = 1 << 14     # numbers of a piece of work
+    PIECE = 1 << 14     # numbers of a piece of work
     MOST_LANES = 16     # what kernels may read beyond a row of scales
 
 cdef quantize_fn QUANTIZE = <quantize_fn>kernel("quantize_row")
 cdef dequantize_fn DEQUANTIZE = <dequantize_fn>kernel("dequantize_row")
 cdef fp8_fn TO_FP8 = <fp8_fn>kernel("to_fp8_row")
+cdef by_digits_fn BY_DIGITS = <by_digits_fn>kernel("packed_by_digits")
 cdef job_fn PREPARE = <job_fn>kernel("packed_prepare")
 cdef job_fn UNIT = <job_fn>kernel("packed_unit")
 cdef dict FORMS = {
@@ -137,7 +140,7 @@ cdef int set_numbers(Rows* r, View* numbers, View* codes, View* scales, View* bi
     r.scales = scales.data
     r.biases = biases.data if biases != NULL else NULL
     r.count = scales.size
-    r.together = max(1, CHUNK // r.packing.group)
+    r.together = max(1, PIECE // r.packing.group)
     return 0
 
 
@@ -201,29 +204,40 @@ cdef void plan(PackedProduct* g) noexcept nogil:
     """Units of an item and scratch, from the sizes alone."""
     cdef Py_ssize_t blocks = (g.m + BLOCK - 1) // BLOCK
     cdef Py_ssize_t step = g.groups + MOST_LANES
-    if not g.by_rows:
+    cdef Py_ssize_t rows = (g.n + ROWS - 1) // ROWS
+    cdef Py_ssize_t panel = TILE_ROWS if g.by_digits else PANEL
+    cdef Py_ssize_t panels = (g.m + panel - 1) // panel
+    g.preparations = panels
+    if g.by_digits:
+        g.units = blocks * rows
+        g.prepared_item = panels * (g.k // chunk_of(&g.packing)) * chunk_bytes(g)
+        g.scratch_bytes = (
+            4 * ROWS * (2 * g.groups + BLOCK + 1) + ROWS * TILE_DEPTH
+            + MOST_LANES * max(<Py_ssize_t>TILE_DEPTH, 8 * g.groups)
+        )
+    elif not g.by_rows:
         g.units = blocks * ((g.n + DEPTH - 1) // DEPTH)
+        g.preparations = g.m
         g.prepared_item = 4 * g.m * g.k
         g.scratch_bytes = 4 * (ROWS * DEPTH + 2 * DEPTH + BLOCK * DEPTH + DEPTH)
     elif g.m <= FEW:
-        g.units = (g.n + ROWS - 1) // ROWS
+        g.units = rows
+        g.preparations = 1
         g.prepared_item = 4 * g.m * few_step(g)
         g.scratch_bytes = 4 * (12 * step + 4 * g.k)
     else:
-        g.units = blocks * ((g.n + ROWS - 1) // ROWS)
-        g.prepared_item = 4 * g.k * ((g.m + PANEL - 1) // PANEL * PANEL)
+        g.units = blocks * rows
+        g.prepared_item = 4 * g.k * panels * PANEL
         g.scratch_bytes = 4 * (ROWS * DEPTH + 2 * ROWS * step + ROWS * BLOCK + ROWS)
     g.scratch_bytes = (g.scratch_bytes + 63) // 64 * 64
 
 
-cdef int run_packed(PackedProduct* g) except -1:
-    cdef Py_ssize_t prepared, scratch, preparations
+cdef int multiply(PackedProduct* g) except -1:
+    """Unless x turns out to have no digits, which `undone` says."""
+    cdef Py_ssize_t prepared, scratch
     plan(g)
     prepared = g.prepared_item * g.x_items
     scratch = g.scratch_bytes * thread_count()
-    preparations = g.x_items * (
-        g.m if not g.by_rows else 1 if g.m <= FEW else (g.m + PANEL - 1) // PANEL
-    )
     g.prepared = scratch_alloc(prepared)
     g.scratch = scratch_alloc(scratch)
     if g.prepared == NULL or g.scratch == NULL:
@@ -233,10 +247,20 @@ cdef int run_packed(PackedProduct* g) except -1:
             scratch_free(g.scratch, scratch)
         raise MemoryError(f"[quantized_matmul] no memory for {prepared + scratch} bytes of scratch")
     with nogil:
-        par(PREPARE, g, preparations)
-        par(UNIT, g, g.items * g.units)
+        par(PREPARE, g, g.x_items * g.preparations)
+        if not g.undone:
+            par(UNIT, g, g.items * g.units)
     scratch_free(g.prepared, prepared)
     scratch_free(g.scratch, scratch)
+    return 0
+
+
+cdef int run_packed(PackedProduct* g) except -1:
+    g.by_digits = BY_DIGITS(g)
+    multiply(g)
+    if g.undone:
+        g.by_digits = g.undone = False
+        multiply(g)
     return 0
 
 

@@ -1,0 +1,301 @@
+"""Tiles of products of many rows with codes, by bytes, where the processor multiplies four at a
+time.
+
+Codes become bytes, four of a row of w in a lane. A chunk of a row of x becomes integers times one
+scale: of 24 bits in three digits to the base 256 for float32, of 16 bits in two for half floats.
+Products of digits with codes are added up exactly over a chunk. By intrinsics, as in digits.pxd.
+"""
+
+from libc.stdint cimport int8_t, uint8_t
+from libc.string cimport memcpy, memset
+
+from mlxc._kernels.digits cimport digit_scale, has_digits
+from mlxc._kernels.packing cimport (
+    AFFINE, BLOCK, CHUNK, FEW, ROWS, TILE_DEPTH, TILE_ROWS, PackedProduct, Packing, chunk_bytes,
+    chunk_of, codes_of, digits_of, load_scales, split,
+)
+from mlxc._kernels.tile cimport LANES, ZERO, Vector, at, narrow_row, put, total_of, widen_row
+from mlxc._kernels.turn cimport turned
+from mlxc._kernels.types cimport f32
+
+cdef extern from *:
+    """
+    #ifndef MLXC_DIGIT_TILES
+    #define MLXC_DIGIT_TILES
+    #define MLXC_TILE_ROWS 8
+    typedef uint8_t __attribute__((vector_size(4 * MLXC_LANES), aligned(1), may_alias)) mlxc_bytes;
+    #define MLXC_BYTES(x) ((mlxc_bytes)(x))
+    #if defined(__AVX512BW__)
+    #include <immintrin.h>
+    #define MLXC_EACH_ROW _Pragma("GCC unroll 8") for (int i = 0; i < MLXC_TILE_ROWS; i++)
+    /* n codes of fewer than 8 bits, a multiple of 8, as bytes; of `floats` 12 more than twice the
+       value. */
+    static void mlxc_expand(const uint8_t *w, Py_ssize_t n, int bits, int floats,
+                            uint8_t *out) {
+        const uint64_t mask = 0x0101010101010101u * ((1u << bits) - 1);
+        const __m128i values = _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24,
+                                             12, 11, 10, 9, 8, 6, 4, 0);
+        for (Py_ssize_t i = 0; i < n; i += 8, w += bits) {
+            uint64_t word = 0;
+            if (n - i >= 64) memcpy(&word, w, 8);
+            else for (int j = 0; j < bits; j++) word |= (uint64_t)w[j] << 8 * j;
+            word = _pdep_u64(word, mask);
+            if (floats)
+                word = _mm_cvtsi128_si64(_mm_shuffle_epi8(values, _mm_cvtsi64_si128(word)));
+            memcpy(out + i, &word, 8);
+        }
+    }
+    /* A chunk of a row of x in digits, the highest first, four of them at a step; with `nibbles`
+       the even places of eight before the odd ones. */
+    static void mlxc_chunk_digits(const float *x, int n, float scale, int digits, int nibbles,
+                                  int8_t *out) {
+        const __m512 inverse = _mm512_set1_ps(scale == 0 ? 0 : 1 / scale);
+        const __m128i order = nibbles
+            ? _mm_setr_epi8(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15)
+            : _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        for (int i = 0; i < n; i += 16) {
+            __m512i v = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + i), inverse));
+            for (int d = digits - 1; d >= 0; d--) {
+                __m128i bytes = _mm_shuffle_epi8(_mm512_cvtepi32_epi8(v), order);
+                int8_t *to = out + (d * n + i) * MLXC_TILE_ROWS;
+                for (int j = 0; j < 4; j++, bytes = _mm_srli_si128(bytes, 4)) {
+                    int four = _mm_cvtsi128_si32(bytes);
+                    memcpy(to + 4 * j * MLXC_TILE_ROWS, &four, 4);
+                }
+                v = _mm512_srai_epi32(_mm512_add_epi32(v, _mm512_set1_epi32(0x80)), 8);
+            }
+        }
+    }
+    typedef struct { int8_t digits[4 * MLXC_TILE_ROWS]; } mlxc_some;
+    #define MLXC_FOUR_TIMES(at, sums) "vpdpbusd " #at "(%9)%{1to16%}, %8, " #sums "\\n"
+    /* Adds one digit's products over a chunk. */
+    __attribute__((target("avx512vnni"), always_inline))
+    static inline void mlxc_add_digit(__m512i *a, const uint8_t *w, const int8_t *x, int steps) {
+        for (int k = 0; k < steps; k++, w += 64, x += 4 * MLXC_TILE_ROWS) {
+            __m512i codes = _mm512_loadu_si512(w);
+            __asm__(MLXC_FOUR_TIMES(0, %0) MLXC_FOUR_TIMES(4, %1) MLXC_FOUR_TIMES(8, %2)
+                    MLXC_FOUR_TIMES(12, %3) MLXC_FOUR_TIMES(16, %4) MLXC_FOUR_TIMES(20, %5)
+                    MLXC_FOUR_TIMES(24, %6) MLXC_FOUR_TIMES(28, %7)
+                    : "+v"(a[0]), "+v"(a[1]), "+v"(a[2]), "+v"(a[3]), "+v"(a[4]), "+v"(a[5]),
+                      "+v"(a[6]), "+v"(a[7])
+                    : "v"(codes), "r"(x), "m"(*(const mlxc_some *)x));
+        }
+    }
+    /* Adds sums, as integers, times 16 scales of w and those of the rows of x. */
+    __attribute__((always_inline))
+    static inline void mlxc_add_scaled(const __m512i *a, __m512 scale, const float *own,
+                                       float *out) {
+        MLXC_EACH_ROW {
+            __m512 x = _mm512_mul_ps(_mm512_cvtepi32_ps(a[i]), scale);
+            _mm512_storeu_ps(out + 16 * i, _mm512_fmadd_ps(x, _mm512_set1_ps(own[i]),
+                                                           _mm512_loadu_ps(out + 16 * i)));
+        }
+    }
+    /* Adds `chunks` chunks of 4 * steps codes of 16 rows of w by those of 8 rows of x to 8 rows
+       of 16 sums. A chunk of x: its digits, the rows' scales, the rows' sums. 16 scales and 16
+       biases of w serve 2**shift chunks. */
+    __attribute__((target("avx512vnni")))
+    static void mlxc_digit_tile(const uint8_t *w, const int8_t *x, const float *scales,
+                                Py_ssize_t chunks, int steps, int shift, int digits, float *out) {
+        const int plane = 4 * MLXC_TILE_ROWS * steps;
+        for (Py_ssize_t c = 0; c < chunks; c++, w += 64 * steps) {
+            const float *own = (const float *)(x + digits * plane);
+            __m512 scale = _mm512_loadu_ps(scales + 32 * (c >> shift));
+            __m512 bias = _mm512_loadu_ps(scales + 32 * (c >> shift) + 16);
+            __m512i a[MLXC_TILE_ROWS];
+            MLXC_EACH_ROW a[i] = _mm512_setzero_si512();
+            mlxc_add_digit(a, w, x, steps);
+            MLXC_EACH_ROW a[i] = _mm512_slli_epi32(a[i], 8);
+            mlxc_add_digit(a, w, x + plane, steps);
+            if (digits == 3) {
+                mlxc_add_scaled(a, _mm512_mul_ps(scale, _mm512_set1_ps(256)), own, out);
+                MLXC_EACH_ROW a[i] = _mm512_setzero_si512();
+                mlxc_add_digit(a, w, x + 2 * plane, steps);
+            }
+            mlxc_add_scaled(a, scale, own, out);
+            MLXC_EACH_ROW _mm512_storeu_ps(out + 16 * i, _mm512_fmadd_ps(
+                bias, _mm512_set1_ps(own[MLXC_TILE_ROWS + i]), _mm512_loadu_ps(out + 16 * i)));
+            x = (const int8_t *)(own + 2 * MLXC_TILE_ROWS);
+        }
+    }
+    #else
+    static void mlxc_expand(const uint8_t *w, Py_ssize_t n, int bits, int floats,
+                            uint8_t *out) {}
+    static void mlxc_chunk_digits(const float *x, int n, float scale, int digits, int nibbles,
+                                  int8_t *out) {}
+    static void mlxc_digit_tile(const uint8_t *w, const int8_t *x, const float *scales,
+                                Py_ssize_t chunks, int steps, int shift, int digits,
+                                float *out) {}
+    #endif
+    #endif
+    """
+    ctypedef uint8_t Bytes "mlxc_bytes"
+    Bytes bytes_of "MLXC_BYTES"(Vector x) noexcept nogil
+    void expand "mlxc_expand"(
+        const uint8_t* w, Py_ssize_t n, int bits, int floats, uint8_t* out
+    ) noexcept nogil
+    void chunk_digits "mlxc_chunk_digits"(
+        const f32* x, int n, f32 scale, int digits, int nibbles, int8_t* out
+    ) noexcept nogil
+    void digit_tile "mlxc_digit_tile"(
+        const uint8_t* w, const int8_t* x, const f32* scales, Py_ssize_t chunks, int steps,
+        int shift, int digits, f32* out
+    ) noexcept nogil
+
+cdef inline bint takes_digits(const PackedProduct* g) noexcept nogil:
+    """Whether rows of x are multiplied by bytes, if they can be written as digits."""
+    return (
+        g.by_rows and g.m > FEW and has_digits()
+        and (g.packing.mode == AFFINE or g.packing.bits == 4)
+    )
+
+
+cdef inline bint by_nibbles(const Packing* p) noexcept nogil:
+    """Whether codes come from their words at once, the even ones first."""
+    return p.mode == AFFINE and p.bits == 4
+
+
+cdef inline void digit_panel(PackedProduct* g, Py_ssize_t item, Py_ssize_t panel) noexcept nogil:
+    """TILE_ROWS rows of x in digits, chunk after chunk."""
+    cdef Py_ssize_t count = min(<Py_ssize_t>TILE_ROWS, g.m - panel * TILE_ROWS)
+    cdef int n = chunk_of(&g.packing), digits = digits_of(g.form)
+    cdef char* out = g.prepared + item * g.prepared_item + panel * (g.k // n) * chunk_bytes(g)
+    cdef const char* x = g.x + (item * g.m + panel * TILE_ROWS) * g.k * g.itemsize
+    cdef f32[CHUNK] numbers
+    cdef f32* own
+    cdef f32 scale
+    cdef Py_ssize_t c, r, i
+    cdef Vector total
+    if count < TILE_ROWS:
+        memset(out, 0, g.k // n * chunk_bytes(g))
+    for c in range(g.k // n):
+        own = <f32*>(out + TILE_ROWS * digits * n)
+        for r in range(count):
+            widen_row(numbers, x + (r * g.k + c * n) * g.itemsize, g.itemsize, n, g.form)
+            scale = digit_scale(numbers, n)
+            if scale == <f32>0.0:
+                g.undone = True
+                return
+            scale = scale if digits == 3 else scale * <f32>256.0
+            chunk_digits(
+                numbers, n, scale, digits, by_nibbles(&g.packing), <int8_t*>out + 4 * r
+            )
+            total = ZERO
+            for i in range(n // LANES):
+                total = total + at(numbers + i * LANES)
+            own[r] = scale
+            own[TILE_ROWS + r] = total_of(total)
+        out += chunk_bytes(g)
+
+
+cdef inline void turn_words(
+    const char* w, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t count, Vector* turned_words
+) noexcept nogil:
+    """Words of 32 bits, `count` of LANES at most of each row: place j of all rows in vector j."""
+    cdef f32[LANES * LANES] some
+    cdef Py_ssize_t i
+    if rows < LANES or count < LANES:
+        memset(some, 0, sizeof(some))
+        for i in range(rows):
+            memcpy(some + i * LANES, w + i * step, 4 * count)
+        w, step = <const char*>some, 4 * LANES
+    for i in range(LANES):
+        turned_words[i] = at(<const f32*>(w + i * step))
+    turned(turned_words)
+
+
+cdef inline void turn_codes(
+    const PackedProduct* g, const uint8_t* w, Py_ssize_t rows, Py_ssize_t n, uint8_t* plain,
+    uint8_t* out
+) noexcept nogil:
+    """n codes of LANES rows, of which `rows` are there, as bytes, four of a row in a lane."""
+    cdef const Packing* p = &g.packing
+    cdef Py_ssize_t step = g.row_bytes, words = n // (8 if by_nibbles(p) else 4), i, j, count
+    cdef Vector[LANES] some
+    if p.bits != 8 and not by_nibbles(p):
+        for i in range(rows):
+            expand(w + i * step, n, p.bits, p.mode != AFFINE, plain + i * TILE_DEPTH)
+        w, step = plain, TILE_DEPTH
+    for i in range((words + LANES - 1) // LANES):
+        count = min(<Py_ssize_t>LANES, words - i * LANES)
+        turn_words(<const char*>w + 4 * i * LANES, step, rows, count, some)
+        for j in range(count):
+            if by_nibbles(p):
+                (<Bytes*>out)[0] = bytes_of(some[j]) & <uint8_t>15
+                (<Bytes*>(out + 4 * LANES))[0] = bytes_of(some[j]) >> 4
+                out += 8 * LANES
+            else:
+                (<Bytes*>out)[0] = bytes_of(some[j])
+                out += 4 * LANES
+
+
+cdef inline void turn_scales(
+    const PackedProduct* g, Py_ssize_t item, Py_ssize_t first, Py_ssize_t rows, f32* plain, f32* out
+) noexcept nogil:
+    """Of every group, LANES rows' scales and then their biases."""
+    cdef f32* biases = plain + LANES * g.groups
+    cdef Vector[LANES] some, others
+    cdef Py_ssize_t i, j, count
+    load_scales(g, item, first, 0, rows * g.groups, plain, biases)
+    if g.packing.mode != AFFINE:
+        for i in range(rows * g.groups):
+            biases[i] = <f32>-6.0 * plain[i]
+            plain[i] = <f32>0.5 * plain[i]
+    for i in range((g.groups + LANES - 1) // LANES):
+        first = i * LANES
+        count = min(<Py_ssize_t>LANES, g.groups - first)
+        turn_words(<const char*>(plain + first), 4 * g.groups, rows, count, some)
+        turn_words(<const char*>(biases + first), 4 * g.groups, rows, count, others)
+        for j in range(count):
+            put(out + 2 * LANES * (first + j), some[j], False)
+            put(out + 2 * LANES * (first + j) + LANES, others[j], False)
+
+
+cdef inline void multiply_digits(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexcept nogil:
+    """ROWS rows of w with BLOCK rows of x: sums of LANES rows of w by a panel of x together."""
+    cdef const Packing* p = &g.packing
+    cdef Py_ssize_t item, unit, x_item, w_item, rows, first_row, m0, m1, first, n, i, r, v, panels
+    cdef Py_ssize_t size = chunk_of(p), panel_bytes, vectors
+    cdef int shift = 1 if p.group > CHUNK else 0
+    cdef f32* scales = scratch
+    cdef f32* sums = scales + ROWS * 2 * g.groups
+    cdef f32* line = sums + ROWS * BLOCK
+    cdef uint8_t* codes = <uint8_t*>(line + ROWS)
+    cdef uint8_t* plain = codes + ROWS * TILE_DEPTH
+    cdef const char* x
+    split(g, chunk, &item, &unit, &x_item, &w_item)
+    first_row = unit % ((g.n + ROWS - 1) // ROWS) * ROWS
+    m0 = unit // ((g.n + ROWS - 1) // ROWS) * BLOCK
+    m1 = min(m0 + BLOCK, g.m)
+    rows = min(<Py_ssize_t>ROWS, g.n - first_row)
+    panels = (m1 - m0 + TILE_ROWS - 1) // TILE_ROWS
+    vectors = (rows + LANES - 1) // LANES
+    panel_bytes = g.k // size * chunk_bytes(g)
+    for v in range(vectors):
+        turn_scales(g, w_item, first_row + v * LANES, min(<Py_ssize_t>LANES, rows - v * LANES),
+                    <f32*>plain, scales + v * LANES * 2 * g.groups)
+    memset(sums, 0, panels * TILE_ROWS * ROWS * sizeof(f32))
+    first = 0
+    while first < g.k:
+        n = min(<Py_ssize_t>TILE_DEPTH, g.k - first)
+        for v in range(vectors):
+            turn_codes(g, codes_of(g, w_item, first_row + v * LANES) + first * p.bits // 8,
+                       min(<Py_ssize_t>LANES, rows - v * LANES), n, plain,
+                       codes + v * LANES * TILE_DEPTH)
+        x = (g.prepared + x_item * g.prepared_item + m0 // TILE_ROWS * panel_bytes
+             + first // size * chunk_bytes(g))
+        for i in range(panels):
+            for v in range(vectors):
+                digit_tile(
+                    codes + v * LANES * TILE_DEPTH, <const int8_t*>x + i * panel_bytes,
+                    scales + 2 * LANES * (v * g.groups + first // p.group), n // size,
+                    <int>size // 4, shift, digits_of(g.form),
+                    sums + (i * ROWS + v * LANES) * TILE_ROWS
+                )
+        first += n
+    for r in range(m1 - m0):
+        for v in range(vectors):
+            i = (r // TILE_ROWS * ROWS + v * LANES) * TILE_ROWS + r % TILE_ROWS * LANES
+            put(line + v * LANES, at(sums + i), False)
+        narrow_row(g.out + ((item * g.m + m0 + r) * g.n + first_row) * g.itemsize, line, rows,
+                   g.form)
