@@ -309,3 +309,31 @@ def test_very_long_chains_of_calls_are_dropped_and_evaluated_without_recursion()
         "thread.start(); thread.join()"
     )
     assert output_of(code) == "2.0"
+
+
+def test_sums_and_products_of_a_constant_array_are_not_kept():
+    constant, x = mx.arange(50_000, dtype=mx.float32), mx.ones((50_000,))
+    mx.eval(constant, x)
+    before = mx.get_active_memory()
+    function = mx.compile(lambda x: x * 0.5 + (2.0 - mx.square(constant)) * 0.25)
+    for _ in range(3):
+        y = function(x)
+        mx.eval(y)
+    np.testing.assert_allclose(y, 0.5 + (2.0 - np.arange(50_000.0) ** 2) * 0.25, rtol=1e-6)
+    del y
+    assert mx.get_active_memory() - before < 10_000
+
+
+def test_arithmetic_on_a_constant_may_be_evaluated_by_somebody_else():
+    """Then it lets go of its operands, which the recipe still needs."""
+    constant, kept = mx.array([1.0, 2.0, 3.0]), []
+
+    def function(x):
+        kept.append(constant * 3.0)
+        return x + kept[-1]
+
+    compiled = mx.compile(function)
+    results = [compiled(mx.array([1.0, 1.0, 1.0])).tolist()]
+    assert kept[0].tolist() == [3, 6, 9]
+    results += [compiled(mx.array([1.0, 1.0, 1.0])).tolist() for _ in range(2)]
+    assert results == [[4, 7, 10]] * 3

@@ -1,11 +1,31 @@
 # cython: wraparound=True
 """From graphs to recipes: what a trace has found, or what is pending, with common subexpressions
-made once. What no output needs is in neither."""
+made once. What no output needs is in neither.
+
+What a traced function makes of constants alone is computed once and kept; but not sums and products
+of an array and numbers: they cost nothing where they are used, and keeping them costs memory.
+"""
 
 from mlxc._graph.array cimport array
-from mlxc._graph.node cimport CALLED, EVALUATED, PLACEHOLDER, Node, next_epoch
+from mlxc._graph.bind cimport BROADCAST, ELEMENTWISE, row_kind
+from mlxc._graph.node cimport (
+    CALLED, EVALUATED, PLACEHOLDER, TRACED, Node, new_node, next_epoch, put_input, set_inputs,
+)
 from mlxc._graph.recipe cimport Recipe, expand
 from mlxc.transforms.tracing cimport trace_back
+
+from mlxc._graph.bind import ROWS
+
+
+def is_arithmetic(row):
+    """Whether a row's formula, of numbers of most kinds, calls no function."""
+    formulas = getattr(row, "expr", None) or "()"
+    if isinstance(formulas, dict):
+        formulas = formulas.get("any") or formulas.get("float") or "()"
+    return row.kind == "elementwise" and "(" not in formulas
+
+
+cdef list ARITHMETIC = [is_arithmetic(row) for row in ROWS]
 
 
 def recipe_of(list outputs, list inputs):
@@ -21,7 +41,7 @@ def recipe_of(list outputs, list inputs):
     cdef array x
     cdef list sources = [x.node for x in inputs]
     return written([x.node for x in outputs], sources,
-                   trace_back([x.node for x in outputs], sources).nodes)
+                   with_arithmetic(trace_back([x.node for x in outputs], sources).nodes))
 
 
 def remade(list outputs):
@@ -38,6 +58,65 @@ def remade(list outputs):
     cdef list roots = [x.node for x in outputs]
     recipe = written(roots, [], pending_behind(roots))
     return recipe.make([])
+
+
+cdef list with_arithmetic(list nodes):
+    """The nodes of a trace, and before them the arithmetic on constants that they fuse with."""
+    cdef Node node
+    cdef set known = {id(node) for node in nodes}
+    cdef list result = []
+    cdef int k
+    for node in nodes:
+        if row_kind[node.op] == ELEMENTWISE:
+            for k in range(node.nin):
+                result += arithmetic_behind(<Node>node.inputs[k], known)
+        result.append(node)
+    return result
+
+
+cdef list arithmetic_behind(Node node, set known):
+    """The steps from an array that is there to a constant, if all of them are arithmetic of it with
+    numbers; they are known from now on."""
+    cdef list steps = []
+    cdef Node following
+    while id(node) not in known and not node.flags & (EVALUATED | CALLED | PLACEHOLDER):
+        following = array_operand(node)
+        if following is None:
+            return []
+        steps.append(node)
+        node = following
+    if node.flags & PLACEHOLDER:
+        return []
+    known.update([id(step) for step in steps])
+    return steps[::-1]
+
+
+cdef Node array_operand(Node node):
+    """The array that a node combines with numbers, or None if it does something else."""
+    cdef Node operand, found = None
+    cdef int k
+    if not ARITHMETIC[node.op]:
+        return None
+    for k in range(node.nin):
+        operand = <Node>node.inputs[k]
+        if operand is not found and not is_number(operand):
+            if found is not None or operand.size != node.size or operand.dtype != node.dtype:
+                return None
+            found = operand
+    return found
+
+
+cdef bint is_number(Node node):
+    """Whether it is one value, perhaps repeated."""
+    cdef int axis
+    if node.op == BROADCAST and not node.flags & EVALUATED:
+        node = <Node>node.inputs[0]
+    if not node.flags & EVALUATED:
+        return node.size == 1
+    for axis in range(node.ndim):
+        if node.shape[axis] != 1 and node.strides[axis] != 0:
+            return False
+    return True
 
 
 cdef Recipe written(list outputs, list inputs, list nodes):
@@ -61,7 +140,7 @@ cdef Recipe written(list outputs, list inputs, list nodes):
                tuple([o if isinstance(o, int) else (id(o),) for o in sources]))
         if key not in seen:
             seen[key] = first + len(templates)
-            templates.append(node)
+            templates.append(node if node.flags & TRACED else pending_copy(node))
             operands.append(sources)
         place[id(node)] = seen[key]
     for node in outputs:
@@ -78,6 +157,22 @@ cdef Recipe written(list outputs, list inputs, list nodes):
     return Recipe(templates, list(fixed.values()),
                   [tuple([position(o) for o in sources]) for sources in operands],
                   [position(node) for node in outputs], first)
+
+
+cdef Node pending_copy(Node node):
+    """A node like one that somebody may evaluate, which would let go of its inputs."""
+    cdef Node copy = new_node(node.dtype, node.ndim)
+    cdef int k
+    for k in range(node.ndim):
+        copy.shape[k] = node.shape[k]
+    copy.size = node.size
+    copy.op = node.op
+    copy.params = node.params
+    copy.flags = node.flags
+    set_inputs(copy, node.nin)
+    for k in range(node.nin):
+        put_input(copy, k, <Node>node.inputs[k])
+    return copy
 
 
 cdef list pending_behind(list outputs):
