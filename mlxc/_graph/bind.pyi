@@ -3,3 +3,5 @@
 CODES: dict
 REFUSED: int
 ROWS: list
+
+class Output: ...

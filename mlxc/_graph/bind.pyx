@@ -6,12 +6,14 @@ casting are nodes of their own, so that no derivative ever un-broadcasts), and w
 and dtype of the result. Errors say which operation.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t
+
 from mlxc._graph.dtypes cimport BOOL, DTYPE_COUNT, FLOAT32, DTYPE_OBJECTS, itemsize, promoted
 from mlxc._graph.node cimport (
     EVALUATED, MAX_DIMS, Node, new_node, new_outputs, put_input, set_inputs, shape_tuple,
 )
-from cpython.object cimport PyObject
-
 
 from mlxc._graph.errors import DtypeError
 from mlxc._table import dtypes as dtype_table
@@ -459,32 +461,94 @@ cdef object bind_movement(int op, Node x, tuple params):
     raise TypeError(f"[{NAMES[op]}] is made by its primitive, not bound")
 
 
-cdef dict INFERRED = {}        # (row, shapes, dtypes, params) -> what `infer` gave
+cdef class Output:
+    """What `infer` of a Kernel row says of an output."""
+
+    cdef int dtype
+    cdef int ndim
+    cdef Py_ssize_t size
+    cdef Py_ssize_t[MAX_DIMS] shape
+
+
+cdef dict INFERRED = {}        # (row, dtypes and shapes as words; params) -> list of Outputs
 cdef int MAX_INFERRED = 4096
 
 
-cdef object bind_kernel(int op, tuple inputs, tuple params):
-    """A Kernel row: its own ``infer`` gives shapes and dtypes, and refuses bad input."""
-    cdef Node bundle, node, x
-    cdef int k
-    row = ROWS[op]
+cdef Output new_output(int op, tuple shape, str dtype):
+    """Checked once for all nodes that are made like it."""
+    cdef Output output = Output.__new__(Output)
+    cdef int axis
+    if len(shape) > MAX_DIMS:
+        raise ValueError(f"[{NAMES[op]}] {len(shape)} dimensions; at most {MAX_DIMS} are supported")
+    output.dtype = dtype_table.CODE[dtype]
+    output.ndim = len(shape)
+    output.size = 1
+    for axis in range(output.ndim):
+        output.shape[axis] = counted(op, shape[axis])
+    check_size(op, output.ndim, output.shape)
+    for axis in range(output.ndim):
+        output.size *= output.shape[axis]
+    return output
+
+
+cdef bytes words_of(int op, tuple inputs):
+    """A row, and its operands' dtypes and shapes."""
+    cdef Py_ssize_t count = 1
+    cdef int64_t* words
+    cdef Node x
+    cdef int axis
+    cdef bytes key
+    for x in inputs:
+        count += 1 + x.ndim
+    key = PyBytes_FromStringAndSize(NULL, count * sizeof(int64_t))
+    words = <int64_t*>PyBytes_AS_STRING(key)
+    words[0] = op
+    words += 1
+    for x in inputs:
+        words[0] = x.dtype << 8 | x.ndim
+        for axis in range(x.ndim):
+            words[1 + axis] = x.shape[axis]
+        words += 1 + x.ndim
+    return key
+
+
+cdef list inferred(int op, tuple inputs, tuple params):
+    """The Outputs of a Kernel row: its own ``infer`` gives shapes and dtypes, and refuses bad
+    input."""
+    cdef list outputs
+    cdef Node x
     # What cannot be hashed cannot be planned: better said here.
-    key = (op, tuple([shape_tuple(x) for x in inputs]),
-           tuple([DTYPE_OBJECTS[(<Node>x).dtype].name for x in inputs]), params)
-    outputs = INFERRED.get(key)
-    if outputs is None:
-        outputs = row.infer(list(key[1]), list(key[2]), **dict(zip(row.params, params)))
-        if len(INFERRED) >= MAX_INFERRED:
-            INFERRED.clear()
-        if op != ATTACH:   # whose rules may hold arrays
-            INFERRED[key] = outputs
+    key = (words_of(op, inputs), params)
+    found = INFERRED.get(key)
+    if found is not None:
+        return <list>found
+    row = ROWS[op]
+    given = row.infer([shape_tuple(x) for x in inputs],
+                      [DTYPE_OBJECTS[(<Node>x).dtype].name for x in inputs],
+                      **dict(zip(row.params, params)))
+    outputs = [new_output(op, tuple(shape), dtype) for shape, dtype in given]
+    if len(INFERRED) >= MAX_INFERRED:
+        INFERRED.clear()
+    if op != ATTACH:   # whose rules may hold arrays
+        INFERRED[key] = outputs
+    return outputs
+
+
+cdef Output NOTHING = new_output(0, (), "bool_")
+
+
+cdef object bind_kernel(int op, tuple inputs, tuple params):
+    """A Kernel row: a Node, or a tuple of them."""
+    cdef Node bundle, node
+    cdef int k
+    cdef list outputs = inferred(op, inputs, params)
     if len(outputs) == 1 and op != ATTACH:
-        return kernel_node(op, outputs[0], inputs, params)
-    bundle = kernel_node(op, ((), "bool_"), inputs, params)
+        return kernel_node(op, <Output>outputs[0], inputs, params)
+    bundle = kernel_node(op, NOTHING, inputs, params)
     new_outputs(bundle, len(outputs))
     picks = []
-    for k, output in enumerate(outputs):
-        node = kernel_node(PICK, output, (bundle,), (k,))
+    for k in range(bundle.noutputs):
+        node = kernel_node(PICK, <Output>outputs[k], (bundle,), (k,))
         bundle.outputs[k] = <PyObject*>node
         picks.append(node)
     return tuple(picks)
@@ -497,34 +561,25 @@ cdef Node pick_again(Node bundle, int k):
     inputs = tuple([<Node>bundle.inputs[j] for j in range(bundle.nin)])
     if bundle.flags & EVALUATED:
         return bind_kernel(bundle.op, inputs, bundle.params)[k]
-    row = ROWS[bundle.op]
-    outputs = row.infer(
-        [shape_tuple(x) for x in inputs], [DTYPE_OBJECTS[(<Node>x).dtype].name for x in inputs],
-        **dict(zip(row.params, bundle.params)),
-    )
-    pick = kernel_node(PICK, outputs[k], (bundle,), (k,))
+    pick = kernel_node(PICK, <Output>inferred(bundle.op, inputs, bundle.params)[k], (bundle,), (k,))
     bundle.outputs[k] = <PyObject*>pick
     return pick
 
 
-cdef Node kernel_node(int op, object output, tuple inputs, tuple params):
-    """A node of any number of inputs, shape and dtype name as ``infer`` gives them."""
-    cdef Node node, x
-    cdef int axis, k
-    shape, dtype = output
-    node = new_node(dtype_table.CODE[dtype], len(shape))
-    node.size = 1
-    for axis in range(node.ndim):
-        node.shape[axis] = counted(op, shape[axis])
-    check_size(op, node.ndim, node.shape)
-    for axis in range(node.ndim):
-        node.size *= node.shape[axis]
+cdef Node kernel_node(int op, Output output, tuple inputs, tuple params):
+    """A node of any number of inputs."""
+    cdef Node node = new_node(output.dtype, output.ndim)
+    cdef Node x
+    cdef int axis, k = 0
+    for axis in range(output.ndim):
+        node.shape[axis] = output.shape[axis]
+    node.size = output.size
     node.op = op
     node.params = params
-    set_inputs(node, len(inputs))
-    for k in range(node.nin):
-        x = inputs[k]
+    set_inputs(node, <int>len(inputs))
+    for x in inputs:
         put_input(node, k, x)
+        k += 1
     return node
 
 
