@@ -8,6 +8,8 @@ import importlib
 import os
 import pkgutil
 
+from mlxc._table.dtypes import DTYPES
+
 cdef extern from *:
     """
     #if defined(__x86_64__)
@@ -76,3 +78,11 @@ cdef void* kernel_or_null(str name):
     """The address of a loop, NULL if there is none."""
     address = TABLE.get(name, 0)
     return <void*><size_t>address
+
+
+cdef int fill_by_dtype(void** loops, str prefix) except -1:
+    """The loops of a prefix by the code of a dtype, NULL where there is none: looked up once, since
+    names cost more than small arrays."""
+    for code, fact in enumerate(DTYPES):
+        loops[<int>code] = kernel_or_null(prefix + fact.short)
+    return 0

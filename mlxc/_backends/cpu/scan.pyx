@@ -4,9 +4,9 @@ Lines and blocks of columns are independent and are shared out by size alone. A 
 one task.
 """
 
-from mlxc._backends.cpu.kernels cimport kernel
+from mlxc._backends.cpu.kernels cimport fill_by_dtype
+from mlxc._graph.dtypes cimport DTYPE_COUNT
 from mlxc._graph.kernel cimport View, register_launcher
-from mlxc._table.dtypes import DTYPES
 from mlxc._threads.pool cimport par
 
 ctypedef void (*scan_fn)(
@@ -46,14 +46,27 @@ cdef void run(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
         )
 
 
-cdef int launch(str name, View* ins, View* outs, tuple params) except -1:
+cdef enum:
+    SUM, PROD, MAX, MIN, LOGSUMEXP, SCANS
+
+cdef void* LOOPS[SCANS][DTYPE_COUNT]
+fill_by_dtype(LOOPS[SUM], "cumsum_")
+fill_by_dtype(LOOPS[PROD], "cumprod_")
+fill_by_dtype(LOOPS[MAX], "cummax_")
+fill_by_dtype(LOOPS[MIN], "cummin_")
+fill_by_dtype(LOOPS[LOGSUMEXP], "logcumsumexp_")
+
+
+cdef int launch(int kind, View* ins, View* outs, tuple params) except -1:
     cdef Work work
     cdef View* x = ins
     cdef int k, axis = params[0]
     cdef Py_ssize_t outer = 1
     if x.size == 0:
         return 0
-    work.scan = <scan_fn>kernel(f"{name}_{DTYPES[x.dtype].short}")
+    work.scan = <scan_fn>LOOPS[kind][x.dtype]
+    if work.scan == NULL:
+        raise RuntimeError("[scan] a dtype was given for which there is no loop")
     work.a = x.data
     work.out = outs.data
     work.reverse = params[1]
@@ -74,23 +87,23 @@ cdef int launch(str name, View* ins, View* outs, tuple params) except -1:
 
 
 cdef int launch_cumsum(View* ins, int nin, View* outs, int nout, object params) except -1:
-    return launch("cumsum", ins, outs, params)
+    return launch(SUM, ins, outs, params)
 
 
 cdef int launch_cumprod(View* ins, int nin, View* outs, int nout, object params) except -1:
-    return launch("cumprod", ins, outs, params)
+    return launch(PROD, ins, outs, params)
 
 
 cdef int launch_cummax(View* ins, int nin, View* outs, int nout, object params) except -1:
-    return launch("cummax", ins, outs, params)
+    return launch(MAX, ins, outs, params)
 
 
 cdef int launch_cummin(View* ins, int nin, View* outs, int nout, object params) except -1:
-    return launch("cummin", ins, outs, params)
+    return launch(MIN, ins, outs, params)
 
 
 cdef int launch_logcumsumexp(View* ins, int nin, View* outs, int nout, object params) except -1:
-    return launch("logcumsumexp", ins, outs, params)
+    return launch(LOGSUMEXP, ins, outs, params)
 
 
 register_launcher("cumsum", launch_cumsum)

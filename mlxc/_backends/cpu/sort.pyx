@@ -9,10 +9,10 @@ those of columns, in a turned copy.
 from libc.stdint cimport uint32_t
 
 from mlxc._backends.cpu.blocks cimport turn_fn
-from mlxc._backends.cpu.kernels cimport kernel
+from mlxc._backends.cpu.kernels cimport fill_by_dtype, kernel, kernel_or_null
+from mlxc._graph.dtypes cimport COMPLEX64, DTYPE_COUNT
 from mlxc._graph.kernel cimport View, register_launcher
 from mlxc._memory.buffer cimport scratch_alloc, scratch_free
-from mlxc._table.dtypes import DTYPES
 from mlxc._threads.pool cimport interrupted, par
 
 ctypedef void (*keys_fn)(const char* a, Py_ssize_t stride, char* keys, Py_ssize_t n) noexcept nogil
@@ -143,35 +143,72 @@ cdef void order_lines(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
     scratch_free(keys, 2 * size)
 
 
+cdef struct Sorting:      # of keys of one size
+    sort_fn sort
+    network_fn network    # NULL: none
+    turn_fn turn
+    select_fn select
+    values_fn places
+
+cdef Sorting[17] BY_KEYSIZE
+cdef void* FETCH[9][17]         # by bytes of a value and of its key
+cdef void* MAP[DTYPE_COUNT]
+cdef void* UNMAP[DTYPE_COUNT]
+cdef void* RANK[DTYPE_COUNT]
+cdef void* ARGMAX[DTYPE_COUNT]
+cdef void* ARGMIN[DTYPE_COUNT]
+cdef void* SEARCH[DTYPE_COUNT]
+fill_by_dtype(MAP, "map_")
+fill_by_dtype(UNMAP, "unmap_")
+fill_by_dtype(RANK, "rank_")
+fill_by_dtype(ARGMAX, "argmax_")
+fill_by_dtype(ARGMIN, "argmin_")
+fill_by_dtype(SEARCH, "searchsorted_")
+
+
+cdef int fill_by_size() except -1:
+    for keysize in (4, 8, 16):
+        BY_KEYSIZE[<int>keysize].sort = <sort_fn>kernel(f"sort_{keysize}")
+        if keysize <= 8:
+            BY_KEYSIZE[<int>keysize].network = <network_fn>kernel(f"network_{keysize}")
+            BY_KEYSIZE[<int>keysize].turn = <turn_fn>kernel(f"turn_{keysize}")
+        if keysize >= 8:
+            BY_KEYSIZE[<int>keysize].select = <select_fn>kernel(f"select_{keysize}")
+            BY_KEYSIZE[<int>keysize].places = <values_fn>kernel(f"places_{keysize}")
+        for size in (1, 2, 4, 8):
+            FETCH[<int>size][<int>keysize] = kernel_or_null(f"fetch_{size}_{keysize}")
+    return 0
+
+
+fill_by_size()
+
+
 cdef int order(View* x, View* out, int axis, Py_ssize_t kth, bint places) except -1:
     """Sort (kth < 0) or partition; values, or the places that they came from."""
     cdef Lines work
-    cdef str short = DTYPES[x.dtype].short
     cdef int half = 8 if x.itemsize == 8 else 4
+    cdef Sorting* sorting
     if x.size == 0:
         return 0
     set_lines(&work, x, out, axis)
     work.kth = kth
     work.failed = False
-    work.write = NULL
-    if kth < 0 and not places and short != "c64":
+    if kth < 0 and not places and x.dtype != COMPLEX64:
         work.keysize = half
         work.low = 0
-        work.keys = <keys_fn>kernel("map_" + short)
-        work.write = <values_fn>kernel("unmap_" + short)
+        work.keys = <keys_fn>MAP[x.dtype]
+        work.write = <values_fn>UNMAP[x.dtype]
     else:
         work.keysize = 2 * half
         work.low = half
-        work.keys = <keys_fn>kernel("rank_" + short)
-        work.fetch = <fetch_fn>kernel(f"fetch_{x.itemsize}_{2 * half}")
-        work.select = <select_fn>kernel(f"select_{2 * half}")
-        if places:
-            work.write = <values_fn>kernel(f"places_{2 * half}")
-    work.sort = <sort_fn>kernel(f"sort_{work.keysize}")
-    work.network = NULL
-    if work.keysize <= 8 and work.n > 1:
-        work.network = <network_fn>kernel(f"network_{work.keysize}")
-        work.turn = <turn_fn>kernel(f"turn_{work.keysize}")
+        work.keys = <keys_fn>RANK[x.dtype]
+        work.fetch = <fetch_fn>FETCH[x.itemsize][work.keysize]
+        work.write = BY_KEYSIZE[work.keysize].places if places else NULL
+    sorting = &BY_KEYSIZE[work.keysize]
+    work.sort = sorting.sort
+    work.select = sorting.select
+    work.network = sorting.network if work.n > 1 else NULL
+    work.turn = sorting.turn
     with nogil:
         par(order_lines, &work, (work.count + work.together - 1) // work.together)
     if work.failed:
@@ -250,13 +287,13 @@ cdef void find_extrema(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
         )
 
 
-cdef int extremum(str name, View* x, View* out, int axis) except -1:
+cdef int extremum(void* find, View* x, View* out, int axis) except -1:
     cdef Extrema work
     cdef Py_ssize_t width
     if out.size == 0:
         return 0
     set_lines(&work.lines, x, out, axis)
-    work.find = <arg_fn>kernel(f"{name}_{DTYPES[x.dtype].short}")
+    work.find = <arg_fn>find
     if work.lines.inner == 1 and work.lines.n <= SHORT and work.lines.count >= THIN:
         work.turn = <turn_fn>kernel(f"turn_{x.itemsize}")
         work.together = max(<Py_ssize_t>1, 2 * TASK // (work.lines.n * ROWS))
@@ -274,11 +311,11 @@ cdef int extremum(str name, View* x, View* out, int axis) except -1:
 
 
 cdef int launch_argmax(View* ins, int nin, View* outs, int nout, object params) except -1:
-    return extremum("argmax", ins, outs, params[0])
+    return extremum(ARGMAX[ins.dtype], ins, outs, params[0])
 
 
 cdef int launch_argmin(View* ins, int nin, View* outs, int nout, object params) except -1:
-    return extremum("argmin", ins, outs, params[0])
+    return extremum(ARGMIN[ins.dtype], ins, outs, params[0])
 
 
 cdef struct Search:
@@ -302,7 +339,7 @@ cdef void find_places(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
 
 cdef int launch_searchsorted(View* ins, int nin, View* outs, int nout, object params) except -1:
     cdef Search work
-    work.find = <search_fn>kernel("searchsorted_" + DTYPES[ins[0].dtype].short)
+    work.find = <search_fn>SEARCH[ins[0].dtype]
     work.sequence = &ins[0]
     work.values = &ins[1]
     work.out = <uint32_t*>outs[0].data
