@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from support import assert_threads_do_not_matter
 
 import mlxc.core as mx
 
@@ -333,7 +334,11 @@ def test_segmented_mm_multiplies_each_segment():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-@pytest.mark.parametrize("m, k, n", [(100, 33, 9), (13, 1, 16), (37, 1601, 17), (70, 8, 12)])
+@pytest.mark.parametrize(
+    "m, k, n",
+    [(100, 33, 9), (13, 1, 16), (37, 1601, 17), (70, 8, 12), (25, 21000, 19), (6, 300, 2100),
+     (300, 40, 600), (23, 1024, 50)],
+)  # fmt: skip
 @pytest.mark.parametrize("left", ["rows", "columns", "steps"])
 @pytest.mark.parametrize("right", ["rows", "columns", "steps"])
 def test_products_of_small_integers_are_exact_in_every_layout(m, k, n, left, right, dtype):
@@ -347,6 +352,28 @@ def test_products_of_small_integers_are_exact_in_every_layout(m, k, n, left, rig
     a, b = operand(m, k, left), operand(k, n, right)
     expected = mx.array((exact(a) @ exact(b)).astype("float32")).astype(getattr(mx, dtype))
     assert np.array_equal(exact(a @ b), exact(expected))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_whatever_is_left_over_beside_whole_tiles_is_right(dtype):
+    whole = RNG.integers(-3, 4, (2, 80, 80)).astype("float32")
+    for m, n in itertools.product([*range(1, 27), 47], [9, 16, 17, 31, 33, 40, 49, 63, 70]):
+        a, b = (mx.array(x).astype(getattr(mx, dtype)) for x in whole)
+        out = exact(a[:m, 3:14] @ b[3:14, 5 : 5 + n])
+        assert np.array_equal(out, whole[0, :m, 3:14] @ whole[1, 3:14, 5 : 5 + n])
+
+
+def test_a_split_inner_axis_is_scaled_and_added_to_once():
+    a, b, c = numbers(40, 9000), numbers(9000, 50), numbers(40, 50)
+    reference = 2 * exact(c) - 0.5 * (exact(a) @ exact(b))
+    check(mx.addmm(c, a, b, alpha=-0.5, beta=2.0), reference, 9000.0, "float32")
+    check(mx.addmm(c.T, b.T, a.T, alpha=-0.5, beta=2.0), reference.T, 9000.0, "float32")
+
+
+@pytest.mark.parametrize("m, k, n", [(64, 40000, 30), (16, 900, 2048), (70, 70, 70)])
+def test_products_do_not_depend_on_the_number_of_threads(m, k, n):
+    a, b = numbers(m, k), numbers(k, n)
+    assert_threads_do_not_matter(lambda: a @ b)
 
 
 def test_products_of_bfloat16_pass_on_what_is_not_finite():

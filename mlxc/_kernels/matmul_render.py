@@ -1,23 +1,24 @@
 """Prints the matrix-product kernels of one instruction set as a Cython source.
 
-The structure is Goto's: both operands are packed into panels that a register-tiled microkernel
-streams through, so every stride, transposition and half-precision format is dealt with while
-packing, and only there. Products with at most eight rows (or columns, transposed) read the large
-operand once, unpacked, at the speed of memory. Microkernels are printed, because only fully
+The structure is Goto's: register-tiled microkernels stream through panels that fit the caches. What
+is read again and again is packed into such panels first; what is read a few times, or is small, is
+read where it stands. So strides, transposition and half-precision formats are dealt with by packing
+and by the strides of the microkernels' operands. Long inner axes of small products are split and
+their parts added in order. Products with few rows (or columns, transposed) of which the other
+operand is read once go along its rows or columns. Microkernels are printed, because only fully
 unrolled code keeps its tile in registers. Standard library only: setup.py calls ``render``.
 """
 
 from typing import NamedTuple
 
+from mlxc._kernels.matmul_pairs import MULTIPLY_PAIRS, PAIR_KERNELS, PAIRS
 from mlxc._kernels.matmul_templates import (
     COMPLEX,
     FETCH,
     FETCH_HALF,
     HEADER,
     MULTIPLY,
-    MULTIPLY_PAIRS,
     PACKED,
-    PAIRS,
     PANEL,
     PANEL_4,
     SKINNY,
@@ -62,20 +63,21 @@ def render(isa: str) -> dict[str, str]:
             "@MR@": str(rows),
             "@NR@": str(vectors * lanes),
             "@LANES@": str(lanes),
+            "@ACROSS@": str(vectors),
             "@KC@": str(1536 // t.size),
             "@PA@": str(max(1, 36 // rows)),
             "@PB@": str(max(1, 32 // (vectors * lanes))),
             "@WIDTH@": str(WIDTH),
-            "@DOT@": str(16384 // t.size),
         }
         parts.append(_fill(FETCH_HALF if t.word == "f32" else FETCH, names))
-        parts.append(_micro("micro", t, rows, vectors, lanes, vectors * lanes))
-        parts.append(_micro("narrow", t, rows, 1, lanes, vectors * lanes))
+        heights, widths = _heights(rows), sorted({vectors, 1})
+        parts += [_micro(t, m, n, lanes) for n in widths for m in heights]
+        parts += [_strip(t.word, t.name, heights, n) for n in widths]
         for panel in sorted({rows, vectors * lanes}):
             text = PANEL_4 if t.size == 4 and panel >= 4 else PANEL
-            parts.append(_fill(text, names | {"@R@": str(panel), "@FOURS@": str(panel // 4 * 4)}))
+            parts.append(_fill(text, names | {"@R@": str(panel)}))
         if t.word == "f32" and isa in PAIRED:
-            parts.append(_micro_pairs(rows, vectors, lanes))
+            parts.append(_pairs(heights, widths, lanes))
             parts += [PAIRS.replace("@R@", str(panel)) for panel in (rows, vectors * lanes)]
             parts.append(_fill(MULTIPLY_PAIRS, names))
         else:
@@ -112,26 +114,29 @@ def _tile(m: int, n: int, of: str = "c") -> list[list[str]]:
     return [[f"{of}{i}_{j}" for j in range(n)] for i in range(m)]
 
 
-def _micro(name: str, t: Type, rows: int, vectors: int, lanes: int, width: int) -> str:
-    """c = a @ b, c + a @ b or c - a @ b for one register tile: packed a and b, these `width` wide,
-    any row length of c."""
+def _micro(t: Type, rows: int, vectors: int, lanes: int) -> str:
+    """c = a @ b, c + a @ b or c - a @ b for one register tile: rows of b are whole vectors; a, and
+    the rows of b and c, have any strides, those of a and b in bytes."""
     c = _tile(rows, vectors)
     flat = [name for row in c for name in row]
     v, u = f"v_{t.word}", f"u_{t.word}"
     out = [
-        f"cdef void {name}_{t.word}(Py_ssize_t kc, const {t.name}* a, const {t.name}* b,",
+        f"cdef void micro_{t.word}_{rows}_{vectors}(Py_ssize_t kc, const char* a,",
+        "        Py_ssize_t a_row, Py_ssize_t a_col, const char* b, Py_ssize_t b_row,",
         f"        {t.name}* c, Py_ssize_t row, int onto) noexcept nogil:",
-        "    cdef Py_ssize_t k",
+        f"    cdef Py_ssize_t k{', thrice = 3 * a_row' if rows > 3 else ''}",
         f"    cdef {t.name} x",
+        *(f"    cdef const char* a{i} = a + {i} * a_row" for i in range(0, rows, 4)),
     ]
     out += [f"    cdef {v} {name}" for name in [*flat, *(f"b{j}" for j in range(vectors))]]
     out += [f"    zero(&{name}, sizeof({v}))" for name in flat]
     out.append("    for k in range(kc):")
-    out += [f"        b{j} = (<const {u}*>(b + {j * lanes}))[0]" for j in range(vectors)]
+    out += [f"        b{j} = (<const {u}*>(b + {j * lanes * t.size}))[0]" for j in range(vectors)]
+    out += [f"        ask(b + {(vectors + j) * lanes * t.size})" for j in range(vectors)]
     for i in range(rows):
-        out.append(f"        x = a[{i}]")
+        out.append(f"        x = (<const {t.name}*>({_row_of_a(i)}))[0]")
         out += [f"        {c[i][j]} = {c[i][j]} + x * b{j}" for j in range(vectors)]
-    out += [f"        a += {rows}", f"        b += {width}"]
+    out += [*(f"        a{i} += a_col" for i in range(0, rows, 4)), "        b += b_row"]
     for word, way, result in (("if", "ADD", "{1} + {0}"), ("elif", "SUBTRACT", "{1} - {0}")):
         out.append(f"    {word} onto == {way}:")
         for i in range(rows):
@@ -143,39 +148,66 @@ def _micro(name: str, t: Type, rows: int, vectors: int, lanes: int, width: int) 
     return "\n".join(out) + "\n"
 
 
+def _row_of_a(i: int) -> str:
+    """Where row i of a stands: addresses of four rows each, few enough for the registers."""
+    return f"a{i // 4 * 4}" + ("", " + a_row", " + 2 * a_row", " + thrice")[i % 4]
+
+
+def _heights(rows: int) -> list[int]:
+    """Rows of the microkernels of one width: whatever is left is made of halves."""
+    return [rows, *(m for m in (8, 4, 2, 1) if m < rows)]
+
+
+def _strip(word: str, of: str, heights: list[int], vectors: int) -> str:
+    """All rows of a unit with one panel of b, at most ``most`` rows at a time."""
+    out = [
+        f"cdef void strip_{word}_{vectors}(Py_ssize_t most, Py_ssize_t m, Py_ssize_t kc, "
+        "const char* a,",
+        "        Py_ssize_t a_row, Py_ssize_t a_col, Py_ssize_t panel, const char* b, "
+        "Py_ssize_t b_row,",
+        f"        {of}* c, Py_ssize_t row, int onto) noexcept nogil:",
+    ]
+    for m in heights:
+        whole = m == heights[0]
+        out += [
+            f"    while {f'most >= {m} and ' if whole else ''}m >= {m}:",
+            f"        micro_{word}_{m}_{vectors}(kc, a, a_row, a_col, b, b_row, c, row, onto)",
+            f"        a += {'panel' if whole else f'{m} * a_row'}",
+            f"        c += {m} * row",
+            f"        m -= {m}",
+        ]
+    return "\n".join(out) + "\n\n"
+
+
 def _micro_pairs(rows: int, vectors: int, lanes: int) -> str:
-    """c = a @ b (+ c) for panels of pairs of bfloat16, by intrinsics, because the instruction is
-    beyond the set; whether the processor has it is asked as the program runs."""
+    """The microkernel of pairs of bfloat16."""
     c = _tile(rows, vectors)
     flat = [name for row in c for name in row]
     places = [f"c + {i} * row + {j * lanes}" for i in range(rows) for j in range(vectors)]
-    loads = [f"b{j} = (__m512bh)_mm512_loadu_si512(b + {j * lanes})" for j in range(vectors)]
+    loads = [f"b{j} = (__m512bh)_mm512_loadu_si512(b + {j * lanes * 4})" for j in range(vectors)]
     body = [f"        __m512bh {load};" for load in loads]
     for i in range(rows):
-        body.append(f"        x = (__m512bh)_mm512_set1_epi32((int)a[{i}]);")
+        body.append(
+            f"        x = (__m512bh)_mm512_set1_epi32(((const word *)({_row_of_a(i)}))->i);"
+        )
         body += [
             f"        {c[i][j]} = _mm512_dpbf16_ps({c[i][j]}, x, b{j});" for j in range(vectors)
         ]
     lines = [
-        "#include <immintrin.h>",
-        "static inline int can_pair(void) {",
-        '    return __builtin_cpu_supports("avx512bf16");',
-        "}",
-        "static inline uint32_t pair_of(const char *s, Py_ssize_t along, int both) {",
-        "    uint16_t low, high = 0;",
-        "    memcpy(&low, s, 2);",
-        "    if (both) memcpy(&high, s + along, 2);",
-        "    return low | (uint32_t)high << 16;",
-        "}",
         '__attribute__((target("avx512bf16")))',
-        "static void micro_pairs(Py_ssize_t depth, const uint32_t *a, const uint32_t *b, float *c,",
-        "                        Py_ssize_t row, int add) {",
+        f"static void micro_pairs_{rows}_{vectors}(Py_ssize_t depth, const char *a, "
+        "Py_ssize_t a_row,",
+        "        Py_ssize_t a_col, const char *b, Py_ssize_t b_row, float *c, Py_ssize_t row,",
+        "        int onto) {",
         "    __m512bh x;",
         *(f"    __m512 {name} = _mm512_setzero_ps();" for name in flat),
-        f"    for (Py_ssize_t k = 0; k < depth; k++, a += {rows}, b += {vectors * lanes}) {{",
+        *(["    Py_ssize_t thrice = 3 * a_row;"] if rows > 3 else []),
+        *(f"    const char *a{i} = a + {i} * a_row;" for i in range(0, rows, 4)),
+        "    for (Py_ssize_t k = 0; k < depth; k++, b += b_row) {",
         *body,
+        *(f"        a{i} += a_col;" for i in range(0, rows, 4)),
         "    }",
-        "    if (add) {",
+        "    if (onto) {",
         *(
             f"        {x} = _mm512_add_ps({x}, _mm512_loadu_ps({at}));"
             for x, at in zip(flat, places)
@@ -184,19 +216,23 @@ def _micro_pairs(rows: int, vectors: int, lanes: int) -> str:
         *(f"    _mm512_storeu_ps({at}, {x});" for x, at in zip(flat, places)),
         "}",
     ]
-    block = "\n".join(f"    {line}" for line in lines)
-    return f'''
-cdef extern from *:
-    """
-{block}
-    """
-    ctypedef unsigned int uint32_t
-    bint can_pair() noexcept nogil
-    uint32_t pair_of(const char*, Py_ssize_t, bint) noexcept nogil
-    void micro_pairs(Py_ssize_t, const uint32_t*, const uint32_t*, float*, Py_ssize_t,
-        bint) noexcept nogil
+    return "\n".join(f"    {line}" for line in lines)
 
-'''
+
+def _pairs(heights: list[int], widths: list[int], lanes: int) -> str:
+    """Microkernels of pairs of bfloat16, by intrinsics, because the instruction is beyond the set;
+    whether the processor has it is asked as the program runs. Only SET and ADD are asked of them:
+    what they compute lies in scratch."""
+    sizes = [(m, n) for n in widths for m in heights]
+    block = "\n".join(_micro_pairs(m, n, lanes) for m, n in sizes)
+    names = "\n".join(
+        f"    void micro_pairs_{m}_{n}(Py_ssize_t, const char*, Py_ssize_t, Py_ssize_t,\n"
+        "        const char*, Py_ssize_t, float*, Py_ssize_t, int) noexcept nogil"
+        for m, n in sizes
+    )
+    return PAIR_KERNELS.replace("@KERNELS@", block).replace("@NAMES@", names) + "\n".join(
+        _strip("pairs", "float", heights, n) for n in widths
+    )
 
 
 def _depth(m: int) -> int:

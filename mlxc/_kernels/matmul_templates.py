@@ -9,12 +9,18 @@ HEADER = '''# Printed by mlxc/_kernels/matmul_render.py: do not edit.
 """Matrix products: packing, microkernels, skinny products. See mlxc/_kernels/product.pxd."""
 
 from libc.string cimport memcpy, memset
-from mlxc._kernels.product cimport ADD, BRAIN, HALF, OWN, SET, SUBTRACT, Product
+from mlxc._kernels.product cimport (
+    ADD, BRAIN, HALF, OWN, OWNED, SET, SHARED, STANDS, SUBTRACT, Product,
+)
 from mlxc._kernels.square cimport transpose4
 from mlxc._threads.pool cimport interrupted
 
 cdef enum:
     LOOK = 1 << 15  # of the inner axis of a skinny product, between looks for Ctrl-C
+    A_STANDS = 512  # columns of b up to which rows of a are read where they stand
+    B_STANDS = 144  # rows of a up to which columns of b are
+    NEAR = 1 << 18  # bytes of an operand that is read where it stands in any case
+    SPLIT = 1 << 16  # elements of a product whose inner axis may be split
 
 cdef extern from *:
     """
@@ -26,6 +32,7 @@ cdef extern from *:
     typedef long long llong;
 @VECTORS@
     #define zero(p, n) memset((p), 0, (n))
+    #define ask(p) __builtin_prefetch((p), 0, 2)
     static inline float of_bits(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
     static inline uint32_t bits_of(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
     static inline float from_brain(uint16_t h) { return of_bits((uint32_t)h << 16); }
@@ -77,6 +84,7 @@ cdef extern from *:
     ctypedef long long u_i64
     ctypedef unsigned short uint16_t
     void zero(void*, size_t) noexcept nogil
+    void ask(const void*) noexcept nogil
     float from_brain(uint16_t) noexcept nogil
     uint16_t to_brain(float) noexcept nogil
     float from_half(uint16_t) noexcept nogil
@@ -97,9 +105,9 @@ cdef inline Py_ssize_t padded(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
     return (n + size - 1) // size * size
 
 
-cdef inline Py_ssize_t depth_of(const Product* g) noexcept nogil:
+cdef inline Py_ssize_t depth_of(const Product* g, Py_ssize_t kc) noexcept nogil:
     # How many values, or pairs of values, a row of a panel has.
-    return (g.kc + 1) // 2 if g.pairs else g.kc
+    return (kc + 1) // 2 if g.pairs else kc
 
 '''
 
@@ -241,129 +249,42 @@ cdef void panel_@t@_@R@(const char* s, Py_ssize_t across, Py_ssize_t along, int 
 
 """
 
-# The microkernel of packed panels; a narrow one where one vector holds the columns that are left.
+# Microkernels by how many vectors wide they are; all types but float32 have one kind.
 MULTIPLY = """
 cdef inline void pair_@t@(Product* g) noexcept nogil:
     pass
 
 
-cdef inline void multiply_@t@(const Product* g, Py_ssize_t depth, const @T@* a, const @T@* b,
-        @T@* c, Py_ssize_t row, int onto, Py_ssize_t n) noexcept nogil:
-    if n <= @LANES@:
-        narrow_@t@(depth, a, b, c, row, onto)
+cdef inline void strip_@t@(const Product* g, int vectors, Py_ssize_t m, Py_ssize_t kc,
+        const char* a, Py_ssize_t a_row, Py_ssize_t a_col, Py_ssize_t panel, const char* b,
+        Py_ssize_t b_row, @T@* c, Py_ssize_t row, int onto) noexcept nogil:
+    if vectors > 1:
+        strip_@t@_@ACROSS@(g.mr, m, kc, a, a_row, a_col, panel, b, b_row, c, row, onto)
     else:
-        micro_@t@(depth, a, b, c, row, onto)
-
-"""
-
-# bfloat16 where the processor multiplies pairs of them and adds up in float32. Panels hold pairs of
-# values that follow each other along the inner axis; an odd last one is paired with zero.
-PAIRS = """
-cdef inline void turn_pairs_@R@(const char* s, Py_ssize_t across, Py_ssize_t r, Py_ssize_t kc,
-        uint32_t* p) noexcept nogil:
-    cdef Py_ssize_t i, k, whole = r // 4 * 4
-    for i in range(r):
-        k = 0
-        if i % 4 == 0 and i < whole:
-            while k + 8 <= kc:
-                transpose4(s + i * across + k * 2, across, <char*>(p + k // 2 * @R@ + i), @R@ * 4)
-                k += 8
-        elif i < whole:
-            k = kc // 8 * 8
-        while k < kc:
-            p[k // 2 * @R@ + i] = pair_of(s + i * across + k * 2, 2, k + 1 < kc)
-            k += 2
-
-
-cdef void panel_pairs_@R@(const char* s, Py_ssize_t across, Py_ssize_t along, Py_ssize_t r,
-        Py_ssize_t kc, uint32_t* p) noexcept nogil:
-    cdef Py_ssize_t i, k
-    cdef const uint16_t* low
-    cdef const uint16_t* high
-    if r < @R@:
-        memset(p, 0, (kc + 1) // 2 * @R@ * 4)
-    if along == 2:
-        turn_pairs_@R@(s, across, r, kc, p)
-        return
-    k = 0
-    while across == 2 and k + 2 <= kc:
-        low = <const uint16_t*>(s + k * along)
-        high = <const uint16_t*>(s + (k + 1) * along)
-        for i in range(r):
-            p[i] = low[i] | <uint32_t>high[i] << 16
-        p += @R@
-        k += 2
-    while k < kc:
-        for i in range(r):
-            p[i] = pair_of(s + i * across + k * along, along, k + 1 < kc)
-        p += @R@
-        k += 2
-
-"""
-
-MULTIPLY_PAIRS = """
-cdef void rows_pairs(const Product* g, Py_ssize_t first, Py_ssize_t count,
-        char* panels) noexcept nogil:
-    cdef const char* a = g.a + first * g.a_row + g.k0 * g.a_col
-    cdef Py_ssize_t i
-    for i in range(0, count, @MR@):
-        panel_pairs_@MR@(a + i * g.a_row, g.a_row, g.a_col, least(@MR@, count - i), g.kc,
-            <uint32_t*>panels + i * depth_of(g))
-
-
-cdef void columns_pairs(const Product* g, Py_ssize_t first, Py_ssize_t count,
-        char* panels) noexcept nogil:
-    cdef const char* b = g.b + first * g.b_col + g.k0 * g.b_row
-    cdef Py_ssize_t i
-    for i in range(0, count, @NR@):
-        panel_pairs_@NR@(b + i * g.b_col, g.b_col, g.b_row, least(@NR@, count - i), g.kc,
-            <uint32_t*>panels + i * depth_of(g))
-
-
-cdef inline void pair_f32(Product* g) noexcept nogil:
-    g.pairs = g.a_form == BRAIN and g.b_form == BRAIN and can_pair()
-    if g.pairs:
-        g.rows = rows_pairs
-        g.columns = columns_pairs
-
-
-cdef inline void multiply_f32(const Product* g, Py_ssize_t depth, const float* a, const float* b,
-        float* c, Py_ssize_t row, int onto, Py_ssize_t n) noexcept nogil:
-    if g.pairs:
-        micro_pairs(depth, <const uint32_t*>a, <const uint32_t*>b, c, row, onto)
-    elif n <= @LANES@:
-        narrow_f32(depth, a, b, c, row, onto)
-    else:
-        micro_f32(depth, a, b, c, row, onto)
+        strip_@t@_1(g.mr, m, kc, a, a_row, a_col, panel, b, b_row, c, row, onto)
 
 """
 
 PACKED = """
-cdef void rows_@t@(const Product* g, Py_ssize_t first, Py_ssize_t count,
-        char* panels) noexcept nogil:
-    cdef const char* a = g.a + first * g.a_row + g.k0 * g.a_col
+cdef void rows_@t@(const Product* g, Py_ssize_t first, Py_ssize_t count, Py_ssize_t k0,
+        Py_ssize_t kc, char* panels) noexcept nogil:
+    cdef const char* a = g.a + first * g.a_row + k0 * g.a_col
     cdef Py_ssize_t i
     for i in range(0, count, @MR@):
-        panel_@t@_@MR@(a + i * g.a_row, g.a_row, g.a_col, g.a_form, least(@MR@, count - i), g.kc,
-            <@T@*>panels + i * g.kc)
+        panel_@t@_@MR@(a + i * g.a_row, g.a_row, g.a_col, g.a_form, least(@MR@, count - i), kc,
+            <@T@*>panels + i * kc)
 
 
-cdef void columns_@t@(const Product* g, Py_ssize_t first, Py_ssize_t count,
-        char* panels) noexcept nogil:
-    cdef const char* b = g.b + first * g.b_col + g.k0 * g.b_row
+cdef void columns_@t@(const Product* g, Py_ssize_t first, Py_ssize_t count, Py_ssize_t k0,
+        Py_ssize_t kc, char* panels) noexcept nogil:
+    cdef const char* b = g.b + first * g.b_col + k0 * g.b_row
     cdef Py_ssize_t i
     for i in range(0, count, @NR@):
-        panel_@t@_@NR@(b + i * g.b_col, g.b_col, g.b_row, g.b_form, least(@NR@, count - i), g.kc,
-            <@T@*>panels + i * g.kc)
-
-
-cdef inline bint is_apart_@t@(const Product* g) noexcept nogil:
-    # Whether tiles are computed in scratch, because out cannot hold them.
-    return g.out_form != OWN or g.out_col != @SIZE@
+        panel_@t@_@NR@(b + i * g.b_col, g.b_col, g.b_row, g.b_form, least(@NR@, count - i), kc,
+            <@T@*>panels + i * kc)
 
 
 cdef void plan_@t@(Product* g) noexcept nogil:
-    cdef Py_ssize_t blocks, macs, deepest
     cdef Py_ssize_t a_size = @SIZE@ if g.a_form == OWN else 2
     cdef Py_ssize_t b_size = @SIZE@ if g.b_form == OWN else 2
     cdef bint a_flat = g.a_col == a_size, a_tall = g.a_row == a_size
@@ -371,50 +292,24 @@ cdef void plan_@t@(Product* g) noexcept nogil:
     cdef bint few_rows = g.m <= 8 and (b_flat or b_tall)
     cdef bint few_columns = g.n <= 8 and (a_flat or a_tall)
     g.started = False
-    g.mr, g.nr = @MR@, @NR@
+    # The few become the rows. Dot products read both operands in order: first choice.
+    if few_columns and (not few_rows or a_flat and not b_tall):
+        few_rows = True
+        b_tall = a_flat
+        swap_@t@(g)
+    g.skinny = few_rows and (b_tall or g.b_form != OWN or g.m < 4 and not @LANES@ <= g.n <= 64)
+    if g.skinny:
+        plan_skinny_@t@(g)
+        return
+    if g.b_form == OWN and g.b_col != @SIZE@ and g.m <= 64 and g.n > 2 * g.m:
+        swap_@t@(g)  # the few rows are packed, and the many stand
     g.rows = rows_@t@
     g.columns = columns_@t@
     g.pairs = False
-    if few_rows or few_columns:
-        # The few become the rows. Dot products read both operands in order: first choice.
-        if few_columns and (not few_rows or a_flat and not b_tall):
-            swap_@t@(g)
-        plan_skinny_@t@(g)
-        return
-    g.skinny = False
-    if g.n <= @MR@ and g.m > 2 * @NR@:  # columns of a tile would be mostly empty, its rows are not
-        swap_@t@(g)
     pair_@t@(g)
-    deepest = @KC@ * (2 if g.pairs else 1)
-    blocks = pieces(g.k, deepest) if g.k > deepest * 4 // 3 else 1
-    g.kb = padded(pieces(g.k, blocks), 8) if blocks > 1 else (g.k if g.k > 0 else 1)
-    g.nb = least(padded(g.n, @NR@), 3072 // @NR@ * @NR@)
-    g.un = least(512 // @NR@ * @NR@, g.nb)
-    g.fused = g.un == g.nb and g.m >= 1024
-    if not g.fused:
-        g.un = least(256 // @NR@ * @NR@, g.nb)
-    g.mb = padded(g.m, @MR@)
-    if not g.fused:
-        g.mb = least(g.mb, 3072 // @MR@ * @MR@)
-    g.um = least(144 // @MR@ * @MR@, g.mb)
-    macs = 262144  # a unit is worth some 5 microseconds at least
-    while g.um * g.un * g.kb > macs and pieces(g.mb, g.um) * pieces(g.nb, g.un) < 32:
-        if g.un > g.um and g.un > @NR@ and not g.fused:
-            g.un = padded(g.un // 2, @NR@)
-        elif g.um > @MR@:
-            g.um = padded(g.um // 2, @MR@)
-        else:
-            break
-    g.a_at = padded(g.nb * g.kb * @SIZE@, 64)
-    g.acc_at = padded(g.a_at + (g.um * g.workers if g.fused else g.mb) * g.kb * @SIZE@, 64)
-    g.scratch_bytes = g.acc_at
-    g.onto = SET
-    if is_apart_@t@(g):
-        g.scratch_bytes += g.m * g.n * @SIZE@
-    elif g.c == g.out and g.c_row == g.out_row and g.c_col == g.out_col and g.beta == 1 and (
-        g.alpha == 1 or g.alpha == -1
-    ):
-        g.onto = ADD if g.alpha == 1 else SUBTRACT
+    plan_ways_@t@(g)
+    plan_units_@t@(g)
+    plan_scratch_@t@(g)
 
 
 cdef void swap_@t@(Product* g) noexcept nogil:
@@ -427,6 +322,89 @@ cdef void swap_@t@(Product* g) noexcept nogil:
     g.out_row, g.out_col = g.out_col, g.out_row
 
 
+cdef void plan_ways_@t@(Product* g) noexcept nogil:
+    # Operands that are read again and again are packed, so that they are found in order.
+    cdef Py_ssize_t deepest = @KC@ * (2 if g.pairs else 1), blocks
+    blocks = pieces(g.k, deepest) if g.k > deepest * 4 // 3 else 1
+    g.kb = padded(pieces(g.k, blocks), 8) if blocks > 1 else (g.k if g.k > 0 else 1)
+    g.a_way = g.b_way = SHARED
+    g.mr = @MR@
+    if g.pairs:
+        if g.a_col == 2 and g.k % 2 == 0 and g.n <= A_STANDS:
+            g.a_way = STANDS
+    else:
+        if g.a_form == OWN and (g.n <= A_STANDS or g.k * g.m * @SIZE@ <= NEAR):
+            g.a_way = STANDS
+        if g.b_form == OWN and g.b_col == @SIZE@ and g.n >= @LANES@ and (
+            g.m <= B_STANDS or g.k * g.n * @SIZE@ <= NEAR
+        ):
+            g.b_way = STANDS
+    if g.a_way == STANDS and g.a_row % 4096 == 0 and g.mr > 8:
+        g.mr = 8  # more would push each other out of the first cache
+
+
+cdef void plan_units_@t@(Product* g) noexcept nogil:
+    cdef Py_ssize_t macs = 131072, across, deep  # a unit is worth some microseconds at least
+    g.parts, g.part = 1, g.k
+    g.nb = least(padded(g.n, @NR@), 3072 // @NR@ * @NR@)
+    g.mb = least(padded(g.m, g.mr), 3072 // g.mr * g.mr)
+    g.um, g.un = g.mb, g.nb
+    if g.m * g.n <= SPLIT and g.k >= 4 * g.kb and g.k * (g.m + g.n) >= 1 << 18:
+        g.parts = least(least(64, (1 << 20) // (g.m * g.n)), g.m * g.n * g.k // (1 << 20))
+        g.parts = least(g.parts, g.k // g.kb)
+    if g.parts > 1:  # the inner axis is split: each part is read once
+        g.part = padded(pieces(g.k, g.parts), g.kb)
+        g.parts = pieces(g.k, g.part)
+        g.a_way = OWNED if g.a_way == SHARED else g.a_way
+        g.b_way = OWNED if g.b_way == SHARED else g.b_way
+    else:
+        g.parts = 1
+        g.um = least(144 // g.mr * g.mr, g.mb)
+        if g.nb <= 512 // @NR@ * @NR@ and g.m >= 1024:
+            g.mb = padded(g.m, g.mr)
+        else:
+            g.un = least(256 // @NR@ * @NR@, g.nb)
+        across = pieces(g.nb, g.un)
+        deep = g.k if g.a_way != SHARED and g.b_way != SHARED else g.kb
+        while g.um * g.un * deep > macs and pieces(g.mb, g.um) * pieces(g.nb, g.un) < 32:
+            if g.un > g.um and g.un > @NR@ and (across > 1 or g.m < 1024):
+                g.un = padded(g.un // 2, @NR@)
+            elif g.um > g.mr:
+                g.um = padded(g.um // 2, g.mr)
+            else:
+                break
+        if g.a_way == SHARED and g.un >= g.n:
+            g.a_way = OWNED
+        while g.a_way != SHARED and 2 * g.um * g.un * deep <= macs and g.um < g.mb:
+            g.um *= 2
+        if g.b_way == SHARED and g.um >= g.m:
+            g.b_way = OWNED
+    g.whole = g.a_way != SHARED and g.b_way != SHARED
+    if g.whole:
+        g.mb, g.nb = padded(g.m, g.um), padded(g.n, g.un)
+
+
+cdef void plan_scratch_@t@(Product* g) noexcept nogil:
+    g.apart = g.out_form != OWN or g.out_col != @SIZE@
+    g.kept = g.parts > 1 or (g.apart and not g.whole and g.kb < g.k)
+    g.onto = SET
+    if g.parts == 1 and not g.apart and (
+        g.c == g.out and g.c_row == g.out_row and g.c_col == g.out_col and g.beta == 1
+    ) and (g.alpha == 1 or g.alpha == -1):
+        g.onto = ADD if g.alpha == 1 else SUBTRACT
+    g.a_at = padded(g.nb * g.kb * @SIZE@, 64) if g.b_way == SHARED else 0
+    g.own_at = g.a_at + (padded(g.mb * g.kb * @SIZE@, 64) if g.a_way == SHARED else 0)
+    g.own_bytes = padded(@SIZE@ * (
+        (padded(g.um, @MR@) * g.kb if g.a_way == OWNED else 0)
+        + (g.un * g.kb if g.b_way == OWNED else 0)
+        + (g.um * g.un if g.apart and not g.kept else 0)
+    ), 64)
+    g.acc_at = g.own_at + g.own_bytes * g.workers
+    g.scratch_bytes = g.acc_at
+    if g.kept:
+        g.scratch_bytes += g.parts * g.m * g.n * @SIZE@
+
+
 cdef bint advance_@t@(Product* g) noexcept nogil:
     # Rows go round fastest, so that a packed block of b serves all of them.
     if not g.started:
@@ -436,7 +414,7 @@ cdef bint advance_@t@(Product* g) noexcept nogil:
         g.i0 += g.mb
         if g.i0 >= g.m:
             g.i0 = 0
-            g.k0 += g.kb
+            g.k0 += g.k if g.whole else g.kb
             if g.k0 >= g.k:
                 g.k0 = 0
                 g.j0 += g.nb
@@ -444,24 +422,24 @@ cdef bint advance_@t@(Product* g) noexcept nogil:
                     return False
     g.mc = least(g.mb, g.m - g.i0)
     g.nc = least(g.nb, g.n - g.j0)
-    g.kc = least(g.kb, g.k - g.k0)
-    g.b_units = pieces(g.nc, @NR@ * @PB@) if g.i0 == 0 else 0
-    g.pack_units = g.b_units + (0 if g.fused else pieces(g.mc, @MR@ * @PA@))
-    g.tile_units = pieces(g.mc, g.um) * pieces(g.nc, g.un)
+    g.kc = g.k if g.whole else least(g.kb, g.k - g.k0)
+    g.b_units = pieces(g.nc, @NR@ * @PB@) if g.i0 == 0 and g.b_way == SHARED else 0
+    g.pack_units = g.b_units + (pieces(g.mc, @MR@ * @PA@) if g.a_way == SHARED else 0)
+    g.tile_units = pieces(g.mc, g.um) * pieces(g.nc, g.un) * g.parts
     return True
 
 
 cdef void pack_@t@(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
     cdef Product* g = <Product*>arg
-    cdef Py_ssize_t i, count, depth = depth_of(g)
+    cdef Py_ssize_t i, count, depth = depth_of(g, g.kc)
     if unit < g.b_units:
         i = unit * @NR@ * @PB@
         count = least(g.nc - i, @NR@ * @PB@)
-        g.columns(g, g.j0 + i, count, g.scratch + i * depth * @SIZE@)
+        g.columns(g, g.j0 + i, count, g.k0, g.kc, g.scratch + i * depth * @SIZE@)
     else:
         i = (unit - g.b_units) * @MR@ * @PA@
         count = least(g.mc - i, @MR@ * @PA@)
-        g.rows(g, g.i0 + i, count, g.scratch + g.a_at + i * depth * @SIZE@)
+        g.rows(g, g.i0 + i, count, g.k0, g.kc, g.scratch + g.a_at + i * depth * @SIZE@)
 
 
 cdef void deliver_@t@(Product* g, @T@* row, Py_ssize_t i, Py_ssize_t j,
@@ -486,59 +464,105 @@ cdef void deliver_@t@(Product* g, @T@* row, Py_ssize_t i, Py_ssize_t j,
         store_@t@(row, d, g.out_col, g.out_form, n)
 
 
-cdef void edge_@t@(const Product* g, Py_ssize_t depth, const @T@* a, const @T@* b, @T@* c,
-        Py_ssize_t row, int onto, Py_ssize_t m, Py_ssize_t n) noexcept nogil:
-    cdef @T@[@MR@ * @NR@] whole
-    cdef Py_ssize_t i, j
-    multiply_@t@(g, depth, a, b, whole, @NR@, SET, n)
-    for i in range(m):
-        if onto == ADD:
-            for j in range(n):
-                c[i * row + j] += whole[i * @NR@ + j]
-        elif onto == SUBTRACT:
-            for j in range(n):
-                c[i * row + j] -= whole[i * @NR@ + j]
-        else:
-            for j in range(n):
-                c[i * row + j] = whole[i * @NR@ + j]
+cdef void rest_@t@(const Product* g, Py_ssize_t m, Py_ssize_t depth, const char* a,
+        Py_ssize_t a_row, Py_ssize_t a_col, Py_ssize_t panel, const char* b, Py_ssize_t b_row,
+        @T@* c, Py_ssize_t row, int onto, Py_ssize_t from_, Py_ssize_t n) noexcept nogil:
+    # The columns that are no whole vector: n of the vector's, from number `from_` on.
+    cdef @T@[@MR@ * @LANES@] some
+    cdef const @T@* s
+    cdef Py_ssize_t i, j, rows
+    while m > 0:
+        rows = least(g.mr, m)
+        strip_@t@(g, 1, rows, depth, a, a_row, a_col, panel, b, b_row, some, @LANES@, SET)
+        for i in range(rows):
+            s = some + i * @LANES@ + from_
+            if onto == ADD:
+                for j in range(n):
+                    c[j] += s[j]
+            elif onto == SUBTRACT:
+                for j in range(n):
+                    c[j] -= s[j]
+            else:
+                for j in range(n):
+                    c[j] = s[j]
+            c += row
+        a += panel
+        m -= rows
+
+
+cdef void block_@t@(const Product* g, Py_ssize_t top, Py_ssize_t m, Py_ssize_t left, Py_ssize_t n,
+        Py_ssize_t k0, Py_ssize_t kc, char* own, @T@* c, Py_ssize_t row, int onto) noexcept nogil:
+    # Rows from `top` on and columns from `left` on of the block in hand, of kc of the inner axis.
+    cdef Py_ssize_t depth = depth_of(g, kc), pair = 2 if g.pairs else 1
+    cdef Py_ssize_t a_row = g.a_row, a_col = g.a_col * pair, a_step = g.mr * a_row
+    cdef Py_ssize_t b_row = g.b_row * pair, b_step = @NR@ * @SIZE@, back
+    cdef const char* a = g.a + (g.i0 + top) * a_row + k0 * g.a_col
+    cdef const char* b = g.b + (g.j0 + left) * g.b_col + k0 * g.b_row
+    if g.a_way != STANDS:
+        a = g.scratch + g.a_at + top * depth * @SIZE@
+        if g.a_way == OWNED:
+            g.rows(g, g.i0 + top, m, k0, kc, own)
+            a = own
+            own += padded(g.um, @MR@) * g.kb * @SIZE@
+        a_row, a_col, a_step = @SIZE@, @MR@ * @SIZE@, @MR@ * depth * @SIZE@
+    if g.b_way != STANDS:
+        b = g.scratch + left * depth * @SIZE@
+        if g.b_way == OWNED:
+            g.columns(g, g.j0 + left, n, k0, kc, own)
+            b = own
+        b_row, b_step = @NR@ * @SIZE@, @NR@ * depth * @SIZE@
+    while n >= @NR@:
+        strip_@t@(g, @ACROSS@, m, depth, a, a_row, a_col, a_step, b, b_row, c, row, onto)
+        b += b_step
+        c += @NR@
+        n -= @NR@
+    while n >= @LANES@:
+        strip_@t@(g, 1, m, depth, a, a_row, a_col, a_step, b, b_row, c, row, onto)
+        b += @LANES@ * @SIZE@
+        c += @LANES@
+        n -= @LANES@
+    if n > 0:  # where b stands, its last vector is read
+        back = @LANES@ - n if g.b_way == STANDS else 0
+        rest_@t@(g, m, depth, a, a_row, a_col, a_step, b - back * @SIZE@, b_row, c, row, onto,
+            back, n)
 
 
 cdef void tile_@t@(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
     cdef Product* g = <Product*>arg
-    cdef Py_ssize_t down = pieces(g.mc, g.um), depth = depth_of(g), i, j, m, n
-    cdef Py_ssize_t top = (unit % down) * g.um, bottom = least(g.mc, top + g.um)
-    cdef Py_ssize_t left = (unit // down) * g.un, right = least(g.nc, left + g.un)
-    cdef bint apart = is_apart_@t@(g)
-    cdef int onto = ADD if g.onto == SET and g.k0 > 0 else g.onto
-    cdef Py_ssize_t row = g.n if apart else g.out_row // @SIZE@
-    cdef const @T@* a = <const @T@*>(g.scratch + g.a_at)
-    cdef const @T@* b = <const @T@*>g.scratch
-    cdef @T@* acc = <@T@*>(g.scratch + g.acc_at if apart else g.out)
-    acc += g.i0 * row + g.j0
-    if g.fused:
-        a += worker * g.um * g.kb
-        g.rows(g, g.i0 + top, bottom - top, <char*>a)
-        a -= top * depth
-    for j in range(left, right, @NR@):
-        n = least(@NR@, right - j)
-        for i in range(top, bottom, @MR@):
-            m = least(@MR@, bottom - i)
-            if m == @MR@ and n == @NR@:
-                multiply_@t@(g, depth, a + i * depth, b + j * depth, acc + i * row + j, row, onto,
-                    n)
-            else:
-                edge_@t@(g, depth, a + i * depth, b + j * depth, acc + i * row + j, row, onto, m,
-                    n)
-    if g.k0 + g.kb >= g.k and g.onto == SET and (apart or g.alpha != 1 or g.c != NULL):
-        for i in range(top, bottom):
-            deliver_@t@(g, acc + i * row + left, g.i0 + i, g.j0 + left, right - left)
+    cdef Py_ssize_t down = pieces(g.mc, g.um), i, kc, part = unit % g.parts, at = unit // g.parts
+    cdef Py_ssize_t top = at % down * g.um, m = least(g.um, g.mc - top)
+    cdef Py_ssize_t left = at // down * g.un, n = least(g.un, g.nc - left)
+    cdef Py_ssize_t k0 = g.k0 + part * g.part, k1 = least(g.k0 + g.kc, k0 + g.part), row = g.n
+    cdef int onto = ADD if g.onto == SET and k0 > 0 and g.parts == 1 else g.onto
+    cdef char* own = g.scratch + g.own_at + worker * g.own_bytes
+    cdef @T@* acc
+    if g.kept:
+        acc = <@T@*>(g.scratch + g.acc_at) + (part * g.m + g.i0 + top) * g.n + g.j0 + left
+    elif g.apart:
+        acc = <@T@*>own
+        row = g.un
+        own += g.um * g.un * @SIZE@
+    else:
+        row = g.out_row // @SIZE@
+        acc = <@T@*>g.out + (g.i0 + top) * row + g.j0 + left
+    while True:
+        kc = least(g.kb, k1 - k0)
+        block_@t@(g, top, m, left, n, k0, kc, own, acc, row, onto)
+        k0 += kc
+        if k0 >= k1:
+            break
+        if interrupted():
+            return
+        onto = ADD if onto == SET else onto
+    if k1 >= g.k and g.parts == 1 and g.onto == SET and (g.apart or g.alpha != 1 or g.c != NULL):
+        for i in range(m):
+            deliver_@t@(g, acc + i * row, g.i0 + top + i, g.j0 + left, n)
 
 """
 
 SKINNY = """
 cdef void plan_skinny_@t@(Product* g) noexcept nogil:
     cdef Py_ssize_t want, across
-    g.skinny = True
     g.by_dot = g.b_row == (@SIZE@ if g.b_form == OWN else 2)
     # Whole rows of b where they fit: memory is fastest read in order.
     g.un = 64 if g.by_dot else 8 * @WIDTH@ // (8 if g.m > 4 else 4 if g.m > 2 else 2)
@@ -550,6 +574,7 @@ cdef void plan_skinny_@t@(Product* g) noexcept nogil:
         g.part = padded(pieces(g.k, least(pieces(want, across), g.k // least_part)), 64)
     g.parts = pieces(g.k, g.part) if g.k > 0 else 1
     g.skinny_units = across * g.parts
+    g.acc_at = 0
     g.scratch_bytes = g.parts * g.m * g.n * @SIZE@ if g.parts > 1 else 0
 
 
@@ -651,7 +676,7 @@ cdef void gather_@t@(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
     # Adds the pieces of the inner axis, in order, and delivers row `unit`.
     cdef Product* g = <Product*>arg
     cdef Py_ssize_t piece, j
-    cdef @T@* row = <@T@*>g.scratch + unit * g.n
+    cdef @T@* row = <@T@*>(g.scratch + g.acc_at) + unit * g.n
     for piece in range(1, g.parts):
         for j in range(g.n):
             row[j] += row[piece * g.m * g.n + j]

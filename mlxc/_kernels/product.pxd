@@ -2,10 +2,10 @@
 
 A product is out = alpha * (a @ b) + beta * c with a (m, k), b (k, n), c and out (m, n); c may be
 out itself, a and b may not. The launcher fills the first part, `plan` the second; then either
-`advance` steps from block to block, each packed by `pack` and computed by `tile`, or (few rows or
-few columns) `skinny` and, where the inner axis was split, `gather`. Units of one call are
-independent of each other and fixed by the sizes alone, so that results do not depend on who
-computes them.
+`advance` steps from block to block, each packed by `pack` where units share panels and computed by
+`tile`, or `skinny` takes few rows or columns; where the inner axis was split, `gather` ends it.
+Units of one call are independent of each other and fixed by the sizes alone, so that results do not
+depend on who computes them.
 """
 
 cdef struct Product  # below
@@ -21,10 +21,17 @@ cdef enum:
     ADD = 1
     SUBTRACT = 2
 
-# Packs `count` rows of a (columns of b) from number `first` on, and the inner block in hand, into
-# panels.
+# Where a unit of `tile` finds an operand: where it stands, packed for all units, or in panels that
+# it packs for itself.
+cdef enum:
+    STANDS = 0
+    SHARED = 1
+    OWNED = 2
+
+# Packs `count` rows of a (columns of b) from number `first` on, kc long from k0 on, into panels.
 ctypedef void (*panels_fn)(
-    const Product* product, Py_ssize_t first, Py_ssize_t count, char* panels
+    const Product* product, Py_ssize_t first, Py_ssize_t count, Py_ssize_t k0, Py_ssize_t kc,
+    char* panels
 ) noexcept nogil
 
 cdef struct Product:
@@ -47,12 +54,16 @@ cdef struct Product:
     Py_ssize_t scratch_bytes
     panels_fn rows                    # packs rows of a
     panels_fn columns                 # packs columns of b
-    int mr, nr                        # rows of a panel of a, columns of a panel of b
+    int a_way, b_way                  # where a unit finds them
+    Py_ssize_t mr                     # rows of a that are multiplied at a time, at most
     Py_ssize_t mb, nb, kb             # what is packed at a time
-    bint fused                        # one unit of columns: `tile` packs its own rows
-    Py_ssize_t a_at, acc_at           # bytes into scratch, where packed b is first
-    Py_ssize_t skinny_units, parts    # parts: pieces of the inner axis
-    Py_ssize_t part                   # length of a piece
+    Py_ssize_t a_at, own_at, acc_at   # bytes into scratch, where the shared panels of b are first
+    Py_ssize_t own_bytes              # panels and sums of a worker
+    bint apart                        # whether tiles are computed in scratch
+    bint kept                         # whether all their sums stay there until they are complete
+    bint whole                        # whether a unit goes along all of its inner axis
+    Py_ssize_t parts, part            # pieces of the inner axis, and the length of one
+    Py_ssize_t skinny_units
     bint by_dot                       # skinny: b is contiguous along k, else along n
 
     # The block in hand (packed products).

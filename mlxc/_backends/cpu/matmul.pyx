@@ -94,6 +94,8 @@ cdef void run_product(Product* g, const Family* f) noexcept nogil:
             run_units(f.tile, g, g.tile_units, alone)
             if not tiny and interrupted():
                 return
+        if g.parts > 1:
+            run_units(f.gather, g, g.m, g.workers == 1 or g.parts * g.m * g.n < ALONE)
 
 
 # Products that share everything but where their operands start (and, for segments, the inner size).
