@@ -177,6 +177,27 @@ def test_results_do_not_depend_on_the_number_of_threads(image, weights, settings
     assert_threads_do_not_matter(everything)
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("taps", range(1, 9))
+@pytest.mark.parametrize("channels", [5, 16, 70])
+def test_long_lines_of_single_channels_agree_with_a_loop_over_taps(channels, taps, dtype):
+    for low, high, step in ((0, 0, 1), (taps // 2, taps // 2, 1), (taps + 3, 20, 1), (1, 0, 2)):
+        settings = dict(low=low, high=high, stride=step, kernel_dilation=step, groups=channels)
+        x = numbers(2, 3, 101, channels, dtype=dtype)
+        w = numbers(channels, 2, taps, 1, dtype=dtype)
+        got, expected = general(x, w, **settings), reference(exact(x), exact(w), **PLAIN | settings)
+        error = np.abs(exact(got) - expected).max() / max(np.abs(expected).max(), 1)
+        assert error < TOLERANCE[dtype]
+
+
+def test_an_infinite_number_of_a_long_line_reaches_the_pixels_that_see_it_alone():
+    x, w = mx.zeros((1, 3, 40, 16)), mx.ones((16, 3, 3, 1))
+    x[:, 1, 0] = x[:, 1, 30] = mx.inf
+    found = np.isfinite(np.array(mx.conv2d(x, w, padding=1, groups=16)))
+    seen = np.isin(np.arange(40), (0, 1, 29, 30, 31))
+    np.testing.assert_array_equal(found, np.broadcast_to(~seen[:, None], found.shape))
+
+
 def test_nothing_is_multiplied_by_the_zeros_of_a_dilated_input():
     x, w = mx.ones((1, 4, 4, 3)), mx.full((2, 4, 4, 3), float("inf"))
     y = mx.conv_general(x, w, input_dilation=2)  # 0 * inf would be NaN

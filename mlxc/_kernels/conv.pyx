@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memset
 from mlxc._kernels.convert cimport bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16
 from mlxc._kernels.product cimport HALF, OWN
 from mlxc._kernels.square cimport transpose4
-from mlxc._kernels.stencil cimport Axis, Conv, Run, Tile
+from mlxc._kernels.stencil cimport Axis, Conv, Run, Tile, tile_fn
 from mlxc._kernels.tile cimport LANES, narrow_row, widen_row
 from mlxc._kernels.types cimport u16
 
@@ -36,7 +36,9 @@ cdef enum:
     BLOCK = 16          # ... delivered at a time
     SUMMED = 4096       # elements that are summed at a time
     TALLEST = 12        # rows of a tile
-    ROOM = TALLEST * 64
+    LONG = 48           # ... of a line that slides, where results are narrowed
+    ROOM = LONG * 64
+    SHORT = 16          # rows of lines that are not worth sliding: fewer than that
 
 ctypedef fused real:
     float
@@ -354,7 +356,7 @@ cdef void dense_lines(const Conv* g, const Block* b, Tile* t, Py_ssize_t first, 
 
 cdef void lanes_tile(const Conv* g, const Block* b, Py_ssize_t i, Py_ssize_t j, Py_ssize_t m,
                      Tile* t, Py_ssize_t first, Py_ssize_t last, Py_ssize_t a_at, Py_ssize_t b_at,
-                     real kind) noexcept nogil:
+                     tile_fn tile, real kind) noexcept nogil:
     """m pixels of line i from column j on, vectors of lanes first to last: some of them in a go, so
     that formats are narrowed by longer rows."""
     cdef real[ROOM] room
@@ -364,7 +366,7 @@ cdef void lanes_tile(const Conv* g, const Block* b, Py_ssize_t i, Py_ssize_t j, 
     cdef char* to
     cdef bint apart
     while lane < end:
-        wide = least(ROOM // TALLEST // g.width * g.width, end - lane)
+        wide = least(ROOM // LONG // g.width * g.width, end - lane)
         n = least(wide, g.results - lane)
         apart = n < wide or g.form != OWN
         to = out + lane * g.itemsize
@@ -372,8 +374,8 @@ cdef void lanes_tile(const Conv* g, const Block* b, Py_ssize_t i, Py_ssize_t j, 
             to = <char*>room
         t.row = wide if apart else step
         for k in range(wide // g.width):
-            g.tile(t, <int>m, 1, a_at + lane + k * g.width, b_at + lane + k * g.width,
-                   to + k * g.width * sizeof(real))
+            tile(t, <int>m, 1, a_at + lane + k * g.width, b_at + lane + k * g.width,
+                 to + k * g.width * sizeof(real))
         for r in range(m if apart else 0):
             narrow(room + r * wide, g.form, out + (lane + r * step) * g.itemsize, n)
         lane += wide
@@ -390,8 +392,26 @@ cdef void lanes_edge(const Conv* g, const Block* b, Py_ssize_t i, Py_ssize_t j, 
         end -= 1
     t.length = end - tap
     lanes_tile[real](g, b, i, j, 1, t, first, last, (j - b.left) * t.ra + tap * t.ca, tap * t.rb,
-                     0)
+                     g.tile, 0)
     t.length = w.taps
+
+
+cdef void lanes_slide(const Conv* g, const Block* b, Py_ssize_t i, Tile* t, Py_ssize_t first,
+                      Py_ssize_t last, real kind) noexcept nogil:
+    """Line i, which slides past the weights: whole, if its results are written where they belong.
+    """
+    cdef const Axis* w = &g.axis[2]
+    cdef Py_ssize_t count = b.right - b.left, low = 0, high = count + w.taps - 1, j = 0, m
+    cdef bint apart = g.wide != g.results or g.form != OWN
+    if not b.copied:
+        low = most(w.move - 1 - position(w, b.left, 0), 0) // w.move
+        high = least(high, most(w.size + w.move - 1 - position(w, b.left, 0), 0) // w.move)
+    while j < count:
+        m = least(LONG if apart else count, count - j)
+        t.first = least(most(low - j, 0), m + w.taps - 1)
+        t.last = most(least(high - j, m + w.taps - 1), t.first)
+        lanes_tile[real](g, b, i, b.left + j, m, t, first, last, j * t.ca, 0, g.slide, 0)
+        j += m
 
 
 cdef void lanes_lines(const Conv* g, const Block* b, Tile* t, Py_ssize_t first, Py_ssize_t last,
@@ -400,6 +420,7 @@ cdef void lanes_lines(const Conv* g, const Block* b, Tile* t, Py_ssize_t first, 
     read stay in the first cache."""
     cdef const Axis* w = &g.axis[2]
     cdef Py_ssize_t left = b.left, right = b.right, pieces, i, q, j, m
+    cdef bint sliding = 2 <= w.taps <= g.longest and w.move == w.at_step and right - left >= SHORT
     if not b.copied:
         while left < right and position(w, left, 0) < 0:
             left += 1
@@ -409,12 +430,15 @@ cdef void lanes_lines(const Conv* g, const Block* b, Tile* t, Py_ssize_t first, 
     t.rb = g.wide
     for i in range(b.top, b.bottom):
         t.count = find_runs[real](g, b, i, g.packed, g.width, <Run*>t.runs, 0)
+        if sliding and t.count > 0:
+            lanes_slide[real](g, b, i, t, first, last, 0)
+            continue
         for j in range(b.left, left):
             lanes_edge[real](g, b, i, j, t, first, last, 0)
         for q in range(pieces):
             j = left + q * (right - left) // pieces
             m = left + (q + 1) * (right - left) // pieces - j
-            lanes_tile[real](g, b, i, j, m, t, first, last, (j - b.left) * t.ra, 0, 0)
+            lanes_tile[real](g, b, i, j, m, t, first, last, (j - b.left) * t.ra, 0, g.tile, 0)
         for j in range(right, b.right):
             lanes_edge[real](g, b, i, j, t, first, last, 0)
 

@@ -2,14 +2,18 @@
 
 Both operands are read where they stand, so that nothing is packed but the weights. There is a tile
 for every number of rows, because lines of an image have any length. Where every channel is on its
-own and rows stand as far apart as taps, a vector that was read serves three taps. Only fully
-unrolled code keeps its tile in registers. Standard library only: setup.py calls ``render``.
+own and rows stand as far apart as taps, a vector that was read serves three taps; or whole lines
+slide past weights that stay in registers, and a vector serves all taps. Only fully unrolled code
+keeps its tile in registers. Standard library only: setup.py calls ``render``.
 """
 
 # Bytes in a vector register, most rows and vectors of a tile, most rows where both operands are
 # vectors.
 SHAPES = {"v4": (64, 12, 2, 12), "v3": (32, 6, 2, 8), "v2": (16, 4, 2, 8), "arm64": (16, 8, 3, 12)}
 TAPS = 3  # that share a vector in `lanes`
+SLIDING = range(2, 8)  # taps of lines that slide
+TOGETHER = 3  # runs that slide at once, where their weights and sums fit the registers
+REGISTERS = {"v4": 32, "v3": 16, "v2": 16, "arm64": 32}
 PAIRED = ("v4",)  # where some processors multiply pairs of bfloat16
 TYPES = (("f32", "float", 4), ("f64", "double", 8))
 
@@ -81,6 +85,13 @@ def render(isa: str) -> dict[str, str]:
         parts += [_tile("lanes", word, name, m, 1, width) for m in range(1, tall + 1)]
         parts.append(_choice("dense", word, rows, vectors))
         parts.append(_choice("lanes", word, tall, 1))
+        held = {taps: min(TOGETHER, (REGISTERS[isa] - 2 - taps) // taps) for taps in SLIDING}
+        parts += [
+            _slides(word, name, taps, runs)
+            for taps, most in held.items()
+            for runs in range(1, most + 1)
+        ]
+        parts.append(_slide_choice(word, name, held))
         paired = word == "f32" and isa in PAIRED
         if paired:
             parts.append(PAIRS)
@@ -153,6 +164,67 @@ def _slide(u: str, m: int, bases: range) -> list[str]:
     return [*out, f"                b += {TAPS} * rb", f"                k += {TAPS}"]
 
 
+def _slides(word: str, name: str, taps: int, runs: int) -> str:
+    """m sums of a line: an input is added to those of all its taps, of which the last is complete
+    then; inputs before t.first and from t.last on are zeros."""
+    v, u = f"v_{word}", f"u_{word}"
+    sums = [f"c{k}" for k in range(taps - 1)]
+    out = [
+        f"cdef void slide_{word}_{taps}_{runs}(const Tile* t, const Run* run, int m, bint add,",
+        f"        Py_ssize_t a_at, Py_ssize_t b_at, {name}* y) noexcept nogil:",
+        f"    cdef Py_ssize_t p = {taps - 1}, end = m + {taps - 1}, ca = t.ca",
+        f"    cdef {v} d",
+        *(f"    cdef {v} {one} = NOTHING_{word}" for one in sums),
+        *(f"    cdef {v} x{r}" for r in range(runs)),
+    ]
+    for r in range(runs):
+        out.append(f"    cdef const {name}* a{r} = <const {name}*>run[{r}].a + a_at + t.first * ca")
+        out.append(f"    cdef const {name}* b{r} = <const {name}*>run[{r}].b + b_at")
+        out += [
+            f"    cdef {v} w{r}_{k} = (<const {u}*>(b{r} + {k} * t.rb))[0]" for k in range(taps)
+        ]
+    put = [
+        f"        if p >= {taps - 1}:",
+        "            if add:",
+        f"                d = d + (<const {u}*>y)[0]",
+        f"            (<{u}*>y)[0] = d",
+        "            y += t.row",
+        "        p += 1",
+    ]
+    out += ["    while p < t.first:", f"        d = NOTHING_{word}", *put]
+    out += ["    p = t.first", "    while p < t.last:"]
+    out += [f"        x{r} = (<const {u}*>a{r})[0]" for r in range(runs)]
+    for k in range(taps - 1, -1, -1):
+        to, before = (f"c{k}" if k < taps - 1 else "d"), (f"c{k - 1} + " if k else "")
+        out.append(f"        {to} = {before}x0 * w0_{k}")
+        out += [f"        {to} = {to} + x{r} * w{r}_{k}" for r in range(1, runs)]
+    out += [*(f"        a{r} += ca" for r in range(runs)), *put]
+    out += ["    while p < end:", f"        d = {sums[-1]}"]
+    out += [f"        {b} = {a}" for a, b in zip(sums[-2::-1], sums[:0:-1])]
+    return "\n".join([*out, f"        c0 = NOTHING_{word}", *put])
+
+
+def _slide_choice(word: str, name: str, held: dict[int, int]) -> str:
+    """One row of vectors over all runs, as many of them together as the registers hold."""
+    out = [
+        f"cdef void slide_{word}(const Tile* t, int m, int vectors, Py_ssize_t a_at,",
+        "                    Py_ssize_t b_at, char* c) noexcept nogil:",
+        "    cdef Py_ssize_t done = 0, runs",
+        "    while done < t.count:",
+        "        runs = t.count - done",
+    ]
+    for taps, most in held.items():
+        out.append(f"        {'if' if taps == SLIDING[0] else 'elif'} t.length == {taps}:")
+        for runs in range(most, 0, -1):
+            out.append(f"            {'if' if runs == most else 'elif'} runs >= {runs}:")
+            out.append(f"                slide_{word}_{taps}_{runs}(")
+            out.append(
+                f"                    t, t.runs + done, m, done > 0, a_at, b_at, <{name}*>c)"
+            )
+            out.append(f"                done += {runs}")
+    return "\n".join(out)
+
+
 def _choice(kind: str, word: str, rows: int, vectors: int) -> str:
     """The tile of m rows and so many vectors, called."""
     name = {t: name for t, name, _ in TYPES}[word]
@@ -176,6 +248,8 @@ def _measures(word: str, rows: int, vectors: int, tall: int, width: int, paired:
         f"    g.rows = {tall} if g.lanes else {rows}",
         f"    g.vectors = 1 if g.lanes else {vectors}",
         f"    g.tile = lanes_{word} if g.lanes else dense_{word}",
+        f"    g.slide = slide_{word}",
+        f"    g.longest = {SLIDING[-1]}",
     ]
     if not paired:
         return "\n".join([*out, "    g.pairs = False"])

@@ -32,6 +32,7 @@ cdef struct Tile:
     Py_ssize_t ra, ca, rb           # steps in elements
     Py_ssize_t row                  # from row to row of the result, elements
     bint add                        # to what the result holds
+    Py_ssize_t first, last          # sliding: inputs that lie inside, from the first row's on
 
 # One tile of m rows and so many vectors; a_at, b_at: elements added to the places of all runs.
 ctypedef void (*tile_fn)(
@@ -60,6 +61,8 @@ cdef struct Conv:
 
     # The kernels' measures.
     tile_fn tile
+    tile_fn slide                   # of lines whose rows stand as far apart as taps, in `lanes`
+    int longest                     # most taps of lines that slide, 2 at least
     int rows, vectors, width        # most rows and vectors of a tile; elements of a vector
 
     # The plan.
