@@ -322,6 +322,18 @@ def test_macros_are_found_and_can_be_switched_off():
     assert "silu_f32_v" in texts[0] and "silu_f32_v" not in texts[1]
 
 
+@pytest.mark.parametrize("dtype, short", [("float16", "f16"), ("bfloat16", "bf16")])
+def test_single_operations_on_half_floats_take_them_as_they_are_stored(dtype, short):
+    start = f"x = mx.array([0.5] * 64).astype(mx.{dtype})\nmx.eval(x)\n"
+    for formula, kernel in (("x + x", f"add_{short}_vv"), ("x * 0.5 + x", f"multiply_add_{short}")):
+        text = said_of(start + f"mx.eval({formula})\n", MLXC_DEBUG="4", MLXC_MACROS="1")
+        code = text.rsplit("tiles", 1)[1]
+        assert kernel in code and f"load_{short}_v (0" not in code
+    # Where somebody reads on, it is from what was not yet rounded.
+    text = said_of(start + "y = x * 0.5\nmx.eval(y, y + x)\n", MLXC_DEBUG="4")
+    assert f"multiply_{short}_vs" not in text
+
+
 def test_a_formula_written_twice_is_computed_once():
     program = "x, y = mx.array([3.0] * 64), mx.array([2.0] * 64)\n"
     program += "print(mx.sum((x - y) * (x - y)).item())\n"

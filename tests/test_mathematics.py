@@ -467,6 +467,29 @@ def test_scalar_layouts_agree_with_the_loop_over_vectors(isa, row):
     assert found or not {"f32", "i32"} & set(row.types)
 
 
+@pytest.mark.parametrize("short", ["f16", "bf16"])
+def test_loops_on_stored_half_floats_equal_widening_computing_and_narrowing(isa, short):
+    rng = np.random.default_rng(15)
+    found = 0
+    for kernel in TABLES[isa]:
+        name, word, letters = (kernel.rsplit("_", 2) + ["", ""])[:3]
+        if word != short or set(letters) - {"v", "s"} or name in ("load", "store", "round"):
+            continue
+        found += 1
+        for size in (1, 63, 64, 65, 1000):
+            stored = [rng.integers(0, 2**16, size, dtype=np.uint16) for _ in letters]
+            wide = [run(isa, f"load_{short}_v", x) for x in stored]
+            wide = [x if letter == "v" else x[:1].copy() for x, letter in zip(wide, letters)]
+            got = run(isa, kernel, *(x if letter == "v" else w for x, w, letter in
+                                     zip(stored, wide, letters)), dtype=np.uint16)  # fmt: skip
+            got = run(isa, f"load_{short}_v", got)
+            expected = run(isa, f"round_{short}_v", run(isa, f"{name}_f32_{letters}", *wide))
+            np.testing.assert_array_equal(got, expected, err_msg=f"{kernel} {size}")
+            signs = np.isfinite(expected)
+            np.testing.assert_array_equal(np.signbit(got)[signs], np.signbit(expected)[signs])
+    assert found > 40
+
+
 @pytest.mark.parametrize("name", ["exp", "sin", "negative", "sqrt"])
 def test_a_loop_may_write_over_its_operand(isa, name):
     x = np.linspace(0.1, 5, 777).astype(np.float32)

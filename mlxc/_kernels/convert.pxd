@@ -93,11 +93,40 @@ cdef inline uint16_t f32_to_f16(f32 x) noexcept nogil:
 cdef inline f32 bf16_to_f32(uint16_t h) noexcept nogil:
     return f32_of_bits(<i32>(<u32>h << 16))
 
-cdef inline uint16_t f32_to_bf16(f32 x) noexcept nogil:
+cdef inline u32 round_to_bf16(f32 x) noexcept nogil:
+    """The bits of x, of which the upper half are rounded."""
     cdef u32 bits = <u32>bits_of_f32(x)
-    cdef u32 rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-    rounded = (bits >> 16) | 0x40 if (bits & 0x7FFFFFFF) > 0x7F800000 else rounded
-    return <uint16_t>rounded
+    cdef u32 rounded = bits + 0x7FFF + ((bits >> 16) & 1)
+    return bits | 0x00400000 if x != x else rounded
+
+cdef inline uint16_t f32_to_bf16(f32 x) noexcept nogil:
+    return <uint16_t>(round_to_bf16(x) >> 16)
+
+# ---- words of two bfloat16 ----
+
+cdef inline f32 bf16_even(u32 pair) noexcept nogil:
+    return f32_of_bits(<i32>(pair << 16))
+
+cdef inline f32 bf16_odd(u32 pair) noexcept nogil:
+    return f32_of_bits(<i32>(pair & <u32>0xFFFF0000))
+
+cdef inline u32 f32_pair_to_bf16(f32 even, f32 odd) noexcept nogil:
+    return (round_to_bf16(even) >> 16) | (round_to_bf16(odd) & <u32>0xFFFF0000)
+
+# ---- blocks of float16 ----
+
+cdef enum:
+    BLOCK = 64  # more vectors than one: gcc would take a loop of one apart, conditions and all
+
+cdef inline void widen_f16(f32* out, const uint16_t* a) noexcept nogil:
+    cdef int k
+    for k in range(<int>widen_f16_block(out, a, BLOCK), BLOCK):
+        out[k] = f16_to_f32(a[k])
+
+cdef inline void narrow_f16(uint16_t* out, const f32* a) noexcept nogil:
+    cdef int k
+    for k in range(<int>narrow_f16_block(out, a, BLOCK), BLOCK):
+        out[k] = f32_to_f16(a[k])
 
 # ---- floats to integers ----
 

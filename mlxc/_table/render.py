@@ -9,6 +9,7 @@ float32 is spread over several.
 
 import ast
 
+from . import render_halves as halves
 from .dtypes import COMPUTE_TYPES
 from .elementwise import ROWS
 from .fused import MACROS
@@ -432,6 +433,26 @@ def _moves() -> Module:
     return module
 
 
+def _half(short) -> Module:
+    """What is cheap, from half floats to half floats as they are stored: widening and narrowing
+    apart from it would take longer. Rows of short loops, and the macro kernels."""
+    module = Module(f"Rows and macro kernels on {short} as it is stored.")
+    module.imports += halves.imports(short)
+    printer = CythonPrinter("f32")
+    for row in ROWS:
+        cheap = "f32" in row.types and _module_name(row, "f32") == "elementwise_f32"
+        names, formula = row.args.split(), row.formula("f32")
+        if cheap and row.out != "bool" and "c" not in names and formula not in ("x", "0"):
+            for letters in _layouts(row, "f32"):
+                value = printer.expression(formula)
+                module.add(*halves.half_loop(short, row.name, names, letters, value))
+    for macro in {macro.kernel: macro for macro in MACROS}.values():
+        value, names = printer.expression(macro.expr), macro.args.split()
+        module.add(*halves.half_loop(short, macro.name, names, macro.layout, value))
+    module.use(printer.used)
+    return module
+
+
 def _fused() -> Module:
     module = Module("Macro kernels: groups of rows in one loop.")
     printer = CythonPrinter("f32")
@@ -478,4 +499,6 @@ def render(isa: str) -> dict[str, str]:
     modules["elementwise_convert"] = _conversions()
     modules["elementwise_move"] = _moves()
     modules["elementwise_fused"] = _fused()
+    for short in ("f16", "bf16"):
+        modules[f"elementwise_{short}"] = _half(short)
     return {name: module.source(isa) for name, module in modules.items()}

@@ -87,6 +87,7 @@ class Lowering:
         self.types = {}  # value -> compute type
         self.expanded = {}  # (register, shape) -> register
         self.stored = {}  # value -> (register, dtype's word) of what is loaded as it is
+        self.packed = {}  # value -> register that holds it as it is to be stored
 
     # ---- registers and streams
 
@@ -193,6 +194,8 @@ class Lowering:
         row = ROWS[row_code]
         fact = DTYPES[dtype]
         compute = fact.compute
+        if self.in_one_pass(k, row.name):
+            return
         if row.jumps:
             regs = [self.rounded(i, fact.short) for i in operands]
         else:
@@ -219,10 +222,7 @@ class Lowering:
 
     def loop(self, k, name, compute, regs):
         """An elementwise loop in the layout that avoids most expansions."""
-        shape = max(self.shapes[reg] for reg in regs)
-        layout = "".join(
-            "s" if self.shapes[r] < shape and self.single_like(r) else "v" for r in regs
-        )
+        layout, shape = self.layout_of(regs)
         if f"{name}_{compute}_{layout}" not in TABLE:
             swapped = layout[::-1]
             if len(regs) == 2 and layout == "sv" and f"{name}_{compute}_{swapped}" in TABLE:
@@ -236,6 +236,44 @@ class Lowering:
         out = self.register(shape, COMPUTE_SIZE[out_type])
         self.emit(LOOP, f"{name}_{compute}_{layout}", (*regs, out), shape)
         self.reg_of[k] = out
+
+    def layout_of(self, regs):
+        """Letters of a loop that would expand no single value, and the shape of what it writes."""
+        shape = max(self.shapes[reg] for reg in regs)
+        letters = ("s" if self.shapes[r] < shape and self.single_like(r) else "v" for r in regs)
+        return "".join(letters), shape
+
+    def in_one_pass(self, k, name, layout=""):
+        """Whether a loop from half floats to half floats does for a value that is made of what was
+        loaded, and only stored; then it is emitted."""
+        _, _, dtype, operands = self.values[k]
+        short = DTYPES[dtype].short
+        if short not in HALF or k not in self.only_stored:
+            return False
+        layout = layout or self.layout_of([self.reg_of[i] for i in operands])[0]
+        kernel = f"{name}_{short}_{layout}"
+        if kernel not in TABLE:
+            return False
+        regs = []
+        for i, letter in zip(operands, layout):
+            if letter == "s":
+                regs.append(self.reg_of[i])
+            elif i in self.stored and self.stored[i][1] == short:
+                regs.append(self.stored[i][0])
+            else:
+                return False
+        if any(self.shapes[r] != FULL for r, letter in zip(regs, layout) if letter == "v"):
+            return False
+        self.packed[k] = self.register(FULL, DTYPES[dtype].size)
+        self.emit(LOOP, kernel, (*regs, self.packed[k]), FULL)
+        return True
+
+    def find_only_stored(self, needed):
+        """Values that nothing else is made of, and that are stored in the dtype they are of."""
+        read = {i for k, v in enumerate(self.values) if needed[k] for i in macros.operands_of(v)}
+        outputs = self.program.outputs
+        cast = {value for value, dtype, *_ in outputs if dtype != self.values[value][2]}
+        return {output[0] for output in outputs} - read - cast
 
     def nearest_layout(self, name, compute, layout):
         """A layout there is a loop for, with as many of the wanted single values as possible."""
@@ -317,21 +355,24 @@ class Lowering:
         fact = DTYPES[dtype]
         # With a single row, what is one value a row is the whole output: still computed tile by
         # tile.
-        reg = self.wider.get(value, self.reg_of[value])
+        reg = self.packed.get(value) or self.wider.get(value, self.reg_of.get(value))
         shape = max(self.stream_shape(position), self.shapes[reg])
         reg = self.grow(reg, shape)
         target = self.register(shape, fact.size, fixed=True)
         self.add_stream(position, slot, 0, fact.size, True, target, shape)
-        if fact.short != fact.compute and fact.name != "bool_":
+        narrow = fact.short != fact.compute and fact.name != "bool_"
+        if narrow and value not in self.packed:
             self.emit(LOOP, f"store_{fact.short}_v", (reg, target), shape)
         else:
             self.emit(COPY, "", (reg, target), shape, fact.size)
 
     def lower_macro(self, k):
         _, name, _, operands = self.values[k]
+        word, layout = name.split("_f32_")
+        if self.in_one_pass(k, word, layout):
+            return
         regs = [self.reg_of[i] for i in operands]
         shape = max(self.shapes[reg] for reg in regs)
-        layout = name.rsplit("_", 1)[1]
         regs = [
             self.grow(reg, shape) if letter == "v" else reg for reg, letter in zip(regs, layout)
         ]
@@ -389,6 +430,7 @@ class Lowering:
         else:
             self.tile_rows, self.tile_columns = tile
         self.values, needed = self.with_macros(position)
+        self.only_stored = self.find_only_stored(needed)
         for k, value in enumerate(self.values):
             if not needed[k]:
                 continue
