@@ -2,8 +2,14 @@
 time.
 
 Codes become bytes, four of a row of w in a lane. A chunk of a row of x becomes integers times one
-scale: of 24 bits in three digits to the base 256 for float32, of 16 bits in two for half floats.
-Products of digits with codes are added up exactly over a chunk. By intrinsics, as in digits.pxd.
+scale, in three digits for float32, in two for half floats. Products of digits with codes are added
+up exactly over a chunk. By intrinsics, as in digits.pxd.
+
+Codes of 8 bits meet digits to the base 256. Smaller ones leave room in their bytes, which halves
+the multiplications (Winograd 1968): with codes c0, c1 and digits x0, x1 from -128 to 127 less the
+largest code, (c1 + x0 + 128) (c0 + x1) is c0 x0 + c1 x1, and a part that depends on the codes
+alone, c0 (c1 + 128), and a part that depends on x alone, (x0 + 128) x1. Bytes are added where
+nothing is multiplied. The base is 256 - 2**room, and room 32 where codes leave none.
 """
 
 from libc.stdint cimport int8_t, uint8_t
@@ -11,12 +17,12 @@ from libc.string cimport memcpy, memset
 
 from mlxc._kernels.digits cimport digit_scale, has_digits
 from mlxc._kernels.packing cimport (
-    AFFINE, BLOCK, CHUNK, FEW, ROWS, TILE_DEPTH, TILE_ROWS, PackedProduct, Packing, chunk_bytes,
-    chunk_of, codes_of, digits_of, load_scales, split,
+    AFFINE, BLOCK, CHUNK, FEW, ROWS, TILE_CHUNKS, TILE_DEPTH, TILE_ROWS, PackedProduct, Packing,
+    chunk_bytes, chunk_of, codes_of, digits_of, load_scales, split,
 )
 from mlxc._kernels.tile cimport LANES, ZERO, Vector, at, narrow_row, put, total_of, widen_row
 from mlxc._kernels.turn cimport turned
-from mlxc._kernels.types cimport f32
+from mlxc._kernels.types cimport f32, i32
 
 cdef extern from *:
     """
@@ -46,40 +52,99 @@ cdef extern from *:
         }
     }
     /* A chunk of a row of x in digits, the highest first, four of them at a step; with `nibbles`
-       the even places of eight before the odd ones. */
-    static void mlxc_chunk_digits(const float *x, int n, float scale, int digits, int nibbles,
-                                  int8_t *out) {
+       the even places of eight before the odd ones. What sums of a digit start from stands before
+       its steps, for every row. */
+    __attribute__((target("avx512vnni")))
+    static void mlxc_chunk_digits(const float *x, int n, float scale, int digits, int room,
+                                  int nibbles, int8_t *out) {
+        const int pairs = room < 32, base = pairs ? 256 - (1 << room) : 256;
+        const int plane = (n + 4) * MLXC_TILE_ROWS;
+        const __m512 middle = _mm512_set1_ps(0.5f + (pairs ? 1 << (room - 1) : 0));
         const __m512 inverse = _mm512_set1_ps(scale == 0 ? 0 : 1 / scale);
+        const __m512 part = _mm512_set1_ps(1.0f / base);
+        const __m128i first = _mm_setr_epi32(-1, 0, -1, 0);
+        const __m128i sign = _mm_and_si128(_mm_set1_epi8(pairs ? -128 : 0), first);
         const __m128i order = nibbles
             ? _mm_setr_epi8(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15)
             : _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        __m128i own[3] = {_mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128()};
         for (int i = 0; i < n; i += 16) {
             __m512i v = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + i), inverse));
             for (int d = digits - 1; d >= 0; d--) {
-                __m128i bytes = _mm_shuffle_epi8(_mm512_cvtepi32_epi8(v), order);
-                int8_t *to = out + (d * n + i) * MLXC_TILE_ROWS;
+                __m512i digit = v;
+                if (d) {
+                    v = _mm512_cvtps_epi32(_mm512_mul_ps(part, _mm512_add_ps(
+                        _mm512_cvtepi32_ps(v), middle)));
+                    digit = _mm512_sub_epi32(digit,
+                                             _mm512_mullo_epi32(v, _mm512_set1_epi32(base)));
+                    /* The quotient was rounded. */
+                    __mmask16 less = _mm512_cmplt_epi32_mask(digit, _mm512_set1_epi32(-128));
+                    v = _mm512_mask_sub_epi32(v, less, v, _mm512_set1_epi32(1));
+                    digit = _mm512_mask_add_epi32(digit, less, digit, _mm512_set1_epi32(base));
+                }
+                __m128i bytes = _mm_shuffle_epi8(_mm512_cvtepi32_epi8(digit), order);
+                int8_t *to = out + d * plane + (i + 4) * MLXC_TILE_ROWS;
+                bytes = _mm_xor_si128(bytes, sign);
+                own[d] = _mm_dpbusd_epi32(own[d], _mm_and_si128(bytes, first),
+                                          _mm_srli_si128(bytes, 4));
                 for (int j = 0; j < 4; j++, bytes = _mm_srli_si128(bytes, 4)) {
                     int four = _mm_cvtsi128_si32(bytes);
                     memcpy(to + 4 * j * MLXC_TILE_ROWS, &four, 4);
                 }
-                v = _mm512_srai_epi32(_mm512_add_epi32(v, _mm512_set1_epi32(0x80)), 8);
             }
         }
+        for (int d = 0; d < digits; d++) {
+            int sum = pairs ? _mm_cvtsi128_si32(own[d]) + _mm_extract_epi32(own[d], 2) : 0;
+            sum = -sum;
+            memcpy(out + d * plane, &sum, 4);
+        }
+    }
+    /* What pairs of codes of 16 rows add to every product, negative; nothing without room. */
+    __attribute__((target("avx512vnni")))
+    static void mlxc_code_pairs(const uint8_t *w, Py_ssize_t chunks, int steps, int room,
+                                int32_t *out) {
+        const __m512i none = _mm512_setzero_si512();
+        for (Py_ssize_t c = 0; c < chunks; c++, out += 16) {
+            __m512i sum = none;
+            for (int k = 0; k < steps && room < 32; k += 2, w += 128)
+                sum = _mm512_dpbusd_epi32(sum, _mm512_xor_si512(_mm512_loadu_si512(w + 64),
+                                          _mm512_set1_epi8(-128)), _mm512_loadu_si512(w));
+            _mm512_storeu_si512(out, _mm512_sub_epi32(none, sum));
+        }
+    }
+    static inline __m512i mlxc_four(const int8_t *x) {
+        int four;
+        memcpy(&four, x, 4);
+        return _mm512_set1_epi32(four);
     }
     typedef struct { int8_t digits[4 * MLXC_TILE_ROWS]; } mlxc_some;
     #define MLXC_FOUR_TIMES(at, sums) "vpdpbusd " #at "(%9)%{1to16%}, %8, " #sums "\\n"
-    /* Adds one digit's products over a chunk. */
+    /* One digit's products over a chunk, added to sums that stand for as many higher digits. */
     __attribute__((target("avx512vnni"), always_inline))
-    static inline void mlxc_add_digit(__m512i *a, const uint8_t *w, const int8_t *x, int steps) {
-        for (int k = 0; k < steps; k++, w += 64, x += 4 * MLXC_TILE_ROWS) {
-            __m512i codes = _mm512_loadu_si512(w);
-            __asm__(MLXC_FOUR_TIMES(0, %0) MLXC_FOUR_TIMES(4, %1) MLXC_FOUR_TIMES(8, %2)
-                    MLXC_FOUR_TIMES(12, %3) MLXC_FOUR_TIMES(16, %4) MLXC_FOUR_TIMES(20, %5)
-                    MLXC_FOUR_TIMES(24, %6) MLXC_FOUR_TIMES(28, %7)
-                    : "+v"(a[0]), "+v"(a[1]), "+v"(a[2]), "+v"(a[3]), "+v"(a[4]), "+v"(a[5]),
-                      "+v"(a[6]), "+v"(a[7])
-                    : "v"(codes), "r"(x), "m"(*(const mlxc_some *)x));
-        }
+    static inline void mlxc_add_digit(__m512i *a, const uint8_t *w, const int8_t *x, __m512i w_own,
+                                      int steps, int room) {
+        const __m128i count = _mm_cvtsi32_si128(room);
+        MLXC_EACH_ROW a[i] = _mm512_add_epi32(
+            _mm512_sub_epi32(_mm512_slli_epi32(a[i], 8), _mm512_sll_epi32(a[i], count)),
+            _mm512_add_epi32(w_own, mlxc_four(x + 4 * i)));
+        x += 4 * MLXC_TILE_ROWS;
+        if (room < 32)
+            for (int k = 0; k < steps; k += 2, w += 128, x += 8 * MLXC_TILE_ROWS) {
+                const __m512i c0 = _mm512_loadu_si512(w), c1 = _mm512_loadu_si512(w + 64);
+                MLXC_EACH_ROW {
+                    __m512i left = _mm512_add_epi8(c1, mlxc_four(x + 4 * i));
+                    __m512i right = _mm512_add_epi8(c0, mlxc_four(x + 4 * (MLXC_TILE_ROWS + i)));
+                    __asm__("vpdpbusd %2, %1, %0" : "+v"(a[i]) : "v"(left), "v"(right));
+                }
+            }
+        else
+            for (int k = 0; k < steps; k++, w += 64, x += 4 * MLXC_TILE_ROWS)
+                __asm__(MLXC_FOUR_TIMES(0, %0) MLXC_FOUR_TIMES(4, %1) MLXC_FOUR_TIMES(8, %2)
+                        MLXC_FOUR_TIMES(12, %3) MLXC_FOUR_TIMES(16, %4) MLXC_FOUR_TIMES(20, %5)
+                        MLXC_FOUR_TIMES(24, %6) MLXC_FOUR_TIMES(28, %7)
+                        : "+v"(a[0]), "+v"(a[1]), "+v"(a[2]), "+v"(a[3]), "+v"(a[4]), "+v"(a[5]),
+                          "+v"(a[6]), "+v"(a[7])
+                        : "v"(_mm512_loadu_si512(w)), "r"(x), "m"(*(const mlxc_some *)x));
     }
     /* Adds sums, as integers, times 16 scales of w and those of the rows of x. */
     __attribute__((always_inline))
@@ -91,26 +156,28 @@ cdef extern from *:
                                                            _mm512_loadu_ps(out + 16 * i)));
         }
     }
-    /* Adds `chunks` chunks of 4 * steps codes of 16 rows of w by those of 8 rows of x to 8 rows
-       of 16 sums. A chunk of x: its digits, the rows' scales, the rows' sums. 16 scales and 16
-       biases of w serve 2**shift chunks. */
-    __attribute__((target("avx512vnni")))
-    static void mlxc_digit_tile(const uint8_t *w, const int8_t *x, const float *scales,
-                                Py_ssize_t chunks, int steps, int shift, int digits, float *out) {
-        const int plane = 4 * MLXC_TILE_ROWS * steps;
-        for (Py_ssize_t c = 0; c < chunks; c++, w += 64 * steps) {
+    /* Adds chunks of 4 * steps codes of 16 rows of w by those of 8 rows of x to 8 rows of 16 sums.
+       A chunk of x: its digits, the rows' scales, the rows' sums. 16 scales and 16 biases of w
+       serve 2**shift chunks; w_own is what mlxc_code_pairs found. */
+    __attribute__((target("avx512vnni"), always_inline))
+    static inline void mlxc_add_chunks(const uint8_t *w, const int8_t *x, const float *scales,
+                                       const int32_t *w_own, Py_ssize_t chunks, int steps,
+                                       int shift, int digits, int room, float *out) {
+        const int plane = 4 * MLXC_TILE_ROWS * (steps + 1);
+        const __m512 base = _mm512_set1_ps(room < 32 ? 256 - (1 << room) : 256);
+        for (Py_ssize_t c = 0; c < chunks; c++, w += 64 * steps, w_own += 16) {
             const float *own = (const float *)(x + digits * plane);
             __m512 scale = _mm512_loadu_ps(scales + 32 * (c >> shift));
             __m512 bias = _mm512_loadu_ps(scales + 32 * (c >> shift) + 16);
+            __m512i start = _mm512_loadu_si512(w_own);
             __m512i a[MLXC_TILE_ROWS];
             MLXC_EACH_ROW a[i] = _mm512_setzero_si512();
-            mlxc_add_digit(a, w, x, steps);
-            MLXC_EACH_ROW a[i] = _mm512_slli_epi32(a[i], 8);
-            mlxc_add_digit(a, w, x + plane, steps);
+            mlxc_add_digit(a, w, x, start, steps, room);
+            mlxc_add_digit(a, w, x + plane, start, steps, room);
             if (digits == 3) {
-                mlxc_add_scaled(a, _mm512_mul_ps(scale, _mm512_set1_ps(256)), own, out);
+                mlxc_add_scaled(a, _mm512_mul_ps(scale, base), own, out);
                 MLXC_EACH_ROW a[i] = _mm512_setzero_si512();
-                mlxc_add_digit(a, w, x + 2 * plane, steps);
+                mlxc_add_digit(a, w, x + 2 * plane, start, steps, room);
             }
             mlxc_add_scaled(a, scale, own, out);
             MLXC_EACH_ROW _mm512_storeu_ps(out + 16 * i, _mm512_fmadd_ps(
@@ -118,28 +185,45 @@ cdef extern from *:
             x = (const int8_t *)(own + 2 * MLXC_TILE_ROWS);
         }
     }
+    __attribute__((target("avx512vnni")))
+    static void mlxc_digit_tile(const uint8_t *w, const int8_t *x, const float *scales,
+                                const int32_t *w_own, Py_ssize_t chunks, int steps, int shift,
+                                int digits, int room, float *out) {
+        if (room == 32)
+            mlxc_add_chunks(w, x, scales, w_own, chunks, steps, shift, digits, 32, out);
+        else if (room == 4)
+            mlxc_add_chunks(w, x, scales, w_own, chunks, steps, shift, digits, 4, out);
+        else
+            mlxc_add_chunks(w, x, scales, w_own, chunks, steps, shift, digits, room & 15, out);
+    }
     #else
     static void mlxc_expand(const uint8_t *w, Py_ssize_t n, int bits, int floats,
                             uint8_t *out) {}
-    static void mlxc_chunk_digits(const float *x, int n, float scale, int digits, int nibbles,
-                                  int8_t *out) {}
+    static void mlxc_chunk_digits(const float *x, int n, float scale, int digits, int room,
+                                  int nibbles, int8_t *out) {}
+    static void mlxc_code_pairs(const uint8_t *w, Py_ssize_t chunks, int steps, int room,
+                                int32_t *out) {}
     static void mlxc_digit_tile(const uint8_t *w, const int8_t *x, const float *scales,
-                                Py_ssize_t chunks, int steps, int shift, int digits,
-                                float *out) {}
+                                const int32_t *w_own, Py_ssize_t chunks, int steps, int shift,
+                                int digits, int room, float *out) {}
     #endif
     #endif
     """
     ctypedef uint8_t Bytes "mlxc_bytes"
     Bytes bytes_of "MLXC_BYTES"(Vector x) noexcept nogil
+    int __builtin_ctzll(unsigned long long) noexcept nogil
     void expand "mlxc_expand"(
         const uint8_t* w, Py_ssize_t n, int bits, int floats, uint8_t* out
     ) noexcept nogil
     void chunk_digits "mlxc_chunk_digits"(
-        const f32* x, int n, f32 scale, int digits, int nibbles, int8_t* out
+        const f32* x, int n, f32 scale, int digits, int room, int nibbles, int8_t* out
+    ) noexcept nogil
+    void code_pairs "mlxc_code_pairs"(
+        const uint8_t* w, Py_ssize_t chunks, int steps, int room, i32* out
     ) noexcept nogil
     void digit_tile "mlxc_digit_tile"(
-        const uint8_t* w, const int8_t* x, const f32* scales, Py_ssize_t chunks, int steps,
-        int shift, int digits, f32* out
+        const uint8_t* w, const int8_t* x, const f32* scales, const i32* w_own, Py_ssize_t chunks,
+        int steps, int shift, int digits, int room, f32* out
     ) noexcept nogil
 
 cdef inline bint takes_digits(const PackedProduct* g) noexcept nogil:
@@ -155,6 +239,19 @@ cdef inline bint by_nibbles(const Packing* p) noexcept nogil:
     return p.mode == AFFINE and p.bits == 4
 
 
+cdef inline int room_of(const Packing* p) noexcept nogil:
+    """Codes are below 2**room; 32 where they fill their bytes."""
+    return 32 if p.bits == 8 else 5 if p.mode != AFFINE else max(p.bits, 4)
+
+
+cdef inline f32 largest(const PackedProduct* g) noexcept nogil:
+    """What the largest number of a chunk becomes, so that its highest digit fits."""
+    cdef int room = room_of(&g.packing)
+    cdef f32 code = <f32>(1 << room if room < 32 else 0), base = <f32>256.0 - code
+    cdef f32 most = <f32>(127.0 if room == 32 else 128.0) - code
+    return most * base * (base if digits_of(g.form) == 3 else <f32>1.0)
+
+
 cdef inline void digit_panel(PackedProduct* g, Py_ssize_t item, Py_ssize_t panel) noexcept nogil:
     """TILE_ROWS rows of x in digits, chunk after chunk."""
     cdef Py_ssize_t count = min(<Py_ssize_t>TILE_ROWS, g.m - panel * TILE_ROWS)
@@ -166,20 +263,19 @@ cdef inline void digit_panel(PackedProduct* g, Py_ssize_t item, Py_ssize_t panel
     cdef f32 scale
     cdef Py_ssize_t c, r, i
     cdef Vector total
+    cdef f32 top = largest(g)
     if count < TILE_ROWS:
         memset(out, 0, g.k // n * chunk_bytes(g))
     for c in range(g.k // n):
-        own = <f32*>(out + TILE_ROWS * digits * n)
+        own = <f32*>(out + chunk_bytes(g)) - 2 * TILE_ROWS
         for r in range(count):
             widen_row(numbers, x + (r * g.k + c * n) * g.itemsize, g.itemsize, n, g.form)
-            scale = digit_scale(numbers, n)
+            scale = digit_scale(numbers, n, top)
             if scale == <f32>0.0:
                 g.undone = True
                 return
-            scale = scale if digits == 3 else scale * <f32>256.0
-            chunk_digits(
-                numbers, n, scale, digits, by_nibbles(&g.packing), <int8_t*>out + 4 * r
-            )
+            chunk_digits(numbers, n, scale, digits, room_of(&g.packing), by_nibbles(&g.packing),
+                         <int8_t*>out + 4 * r)
             total = ZERO
             for i in range(n // LANES):
                 total = total + at(numbers + i * LANES)
@@ -256,12 +352,13 @@ cdef inline void multiply_digits(PackedProduct* g, Py_ssize_t chunk, f32* scratc
     cdef const Packing* p = &g.packing
     cdef Py_ssize_t item, unit, x_item, w_item, rows, first_row, m0, m1, first, n, i, r, v, panels
     cdef Py_ssize_t size = chunk_of(p), panel_bytes, vectors
-    cdef int shift = 1 if p.group > CHUNK else 0
+    cdef int shift = __builtin_ctzll(p.group // chunk_of(p))
     cdef f32* scales = scratch
     cdef f32* sums = scales + ROWS * 2 * g.groups
     cdef f32* line = sums + ROWS * BLOCK
     cdef uint8_t* codes = <uint8_t*>(line + ROWS)
-    cdef uint8_t* plain = codes + ROWS * TILE_DEPTH
+    cdef i32* owns = <i32*>(codes + ROWS * TILE_DEPTH)
+    cdef uint8_t* plain = <uint8_t*>(owns + ROWS * TILE_CHUNKS)
     cdef const char* x
     split(g, chunk, &item, &unit, &x_item, &w_item)
     first_row = unit % ((g.n + ROWS - 1) // ROWS) * ROWS
@@ -282,14 +379,17 @@ cdef inline void multiply_digits(PackedProduct* g, Py_ssize_t chunk, f32* scratc
             turn_codes(g, codes_of(g, w_item, first_row + v * LANES) + first * p.bits // 8,
                        min(<Py_ssize_t>LANES, rows - v * LANES), n, plain,
                        codes + v * LANES * TILE_DEPTH)
+            code_pairs(codes + v * LANES * TILE_DEPTH, n // size, <int>size // 4, room_of(p),
+                       owns + v * LANES * TILE_CHUNKS)
         x = (g.prepared + x_item * g.prepared_item + m0 // TILE_ROWS * panel_bytes
              + first // size * chunk_bytes(g))
         for i in range(panels):
             for v in range(vectors):
                 digit_tile(
                     codes + v * LANES * TILE_DEPTH, <const int8_t*>x + i * panel_bytes,
-                    scales + 2 * LANES * (v * g.groups + first // p.group), n // size,
-                    <int>size // 4, shift, digits_of(g.form),
+                    scales + 2 * LANES * (v * g.groups + first // p.group),
+                    owns + v * LANES * TILE_CHUNKS, n // size, <int>size // 4, shift,
+                    digits_of(g.form), room_of(p),
                     sums + (i * ROWS + v * LANES) * TILE_ROWS
                 )
         first += n

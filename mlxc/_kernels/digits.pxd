@@ -13,6 +13,7 @@ from mlxc._kernels.types cimport f32, i32
 
 cdef enum:
     DIGITS = 3
+    LARGEST = 127 << 16   # of these digits
     DIGIT_BLOCK = 128     # codes of 4 bits that are multiplied at a time
 
 cdef extern from *:
@@ -74,8 +75,8 @@ cdef extern from *:
     ) noexcept nogil
 
 
-cdef inline f32 digit_scale(const f32* x, int n) noexcept nogil:
-    """What a group's digits are multiples of, where there are three; 0 where it has none (NaN,
+cdef inline f32 digit_scale(const f32* x, int n, f32 largest) noexcept nogil:
+    """What numbers are multiples of if the largest becomes that; 0 where they have no digits (NaN,
     infinity, what is too large or too small)."""
     cdef i32 bits = 0, size
     cdef f32 top
@@ -84,4 +85,4 @@ cdef inline f32 digit_scale(const f32* x, int n) noexcept nogil:
         size = bits_of_f32(x[i]) & 0x7FFFFFFF   # in the order of numbers, NaN last
         bits = size if size > bits else bits
     top = f32_of_bits(bits) if bits > 0 else <f32>1.0
-    return top / <f32>8323072.0 if <f32>1e-30 < top < <f32>1e30 else <f32>0.0
+    return top / largest if <f32>1e-30 < top < <f32>1e30 else <f32>0.0

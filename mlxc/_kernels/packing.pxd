@@ -37,6 +37,7 @@ cdef enum:
     BLOCK = 512      # rows of x of a unit
     TILE_ROWS = 8    # rows of x that are multiplied by bytes at a time
     TILE_DEPTH = 512  # codes of a row that are turned into bytes at a time
+    TILE_CHUNKS = TILE_DEPTH // 16
     CHUNK = 64       # codes whose products with digits are added up as integers, at most
 
 cdef struct PackedProduct:
@@ -80,8 +81,8 @@ cdef inline int digits_of(int form) noexcept nogil:
 
 
 cdef inline Py_ssize_t chunk_bytes(const PackedProduct* g) noexcept nogil:
-    """What a chunk of TILE_ROWS rows of x takes: digits, scales and sums."""
-    return TILE_ROWS * (digits_of(g.form) * chunk_of(&g.packing) + 2 * sizeof(f32))
+    """What a chunk of TILE_ROWS rows of x takes: digits, what they start from, scales and sums."""
+    return TILE_ROWS * (digits_of(g.form) * (chunk_of(&g.packing) + 4) + 2 * sizeof(f32))
 
 
 cdef inline void scale_row(

@@ -13,7 +13,7 @@ from libc.stdint cimport int8_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from mlxc._kernels.digit_tiles cimport digit_panel, multiply_digits, takes_digits
-from mlxc._kernels.digits cimport DIGIT_BLOCK, DIGITS, digit_scale, dot_digits, has_digits
+from mlxc._kernels.digits cimport DIGIT_BLOCK, DIGITS, LARGEST, digit_scale, dot_digits, has_digits
 from mlxc._kernels.mathematics cimport (
     INFINITY, abs_f32, bits_of_f32, f32_of_bits, rint_f32,
 )
@@ -354,7 +354,7 @@ cdef bint prepare_digits(
     if g.packing.mode != AFFINE or g.packing.bits != 4 or not has_digits():
         return False
     for i in range(blocks * DIGIT_BLOCK // group):
-        scales[i] = digit_scale(row + i * group, group)
+        scales[i] = digit_scale(row + i * group, group, <f32>LARGEST)
         if scales[i] == <f32>0.0:
             return False
     for i in range(blocks):

@@ -7,8 +7,8 @@ from libc.string cimport memset
 from mlxc._backends.cpu.kernels cimport kernel
 from mlxc._graph.kernel cimport View, register_launcher
 from mlxc._kernels.packing cimport (
-    AFFINE, BLOCK, BYTES, DEPTH, FEW, MX, NV, PANEL, ROWS, TILE_DEPTH, TILE_ROWS, PackedProduct,
-    Packing, chunk_bytes, chunk_of, few_step,
+    AFFINE, BLOCK, BYTES, DEPTH, FEW, MX, NV, PANEL, ROWS, TILE_CHUNKS, TILE_DEPTH, TILE_ROWS,
+    PackedProduct, Packing, chunk_bytes, chunk_of, few_step,
 )
 from mlxc._kernels.tile cimport BF16, F16, F32, widen_row
 from mlxc._memory.buffer cimport scratch_alloc, scratch_free
@@ -212,7 +212,7 @@ cdef void plan(PackedProduct* g) noexcept nogil:
         g.units = blocks * rows
         g.prepared_item = panels * (g.k // chunk_of(&g.packing)) * chunk_bytes(g)
         g.scratch_bytes = (
-            4 * ROWS * (2 * g.groups + BLOCK + 1) + ROWS * TILE_DEPTH
+            4 * ROWS * (2 * g.groups + BLOCK + TILE_CHUNKS + 1) + ROWS * TILE_DEPTH
             + MOST_LANES * max(<Py_ssize_t>TILE_DEPTH, 8 * g.groups)
         )
     elif not g.by_rows:
