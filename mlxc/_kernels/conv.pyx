@@ -87,12 +87,19 @@ cdef void widen(const char* s, int form, real* d, Py_ssize_t n) noexcept nogil:
     memcpy(d, s, n * sizeof(real))
 
 
-cdef void narrow(const real* s, int form, char* d, Py_ssize_t n) noexcept nogil:
+cdef void narrow_rows(const Conv* g, const real* s, Py_ssize_t rows, Py_ssize_t columns, char* d,
+                      Py_ssize_t row, Py_ssize_t n) noexcept nogil:
+    """n of the columns of some rows, at most ROOM numbers, to rows so many bytes apart: formats are
+    narrowed all at once, because rows may be short."""
+    cdef u16[ROOM] halves
+    cdef const char* source = <const char*>s
+    cdef Py_ssize_t r, size = sizeof(real)
     if real is float:
-        if form != OWN:
-            narrow_row(d, s, n, form)
-            return
-    memcpy(d, s, n * sizeof(real))
+        if g.form != OWN:
+            narrow_row(<char*>halves, s, rows * columns, g.form)
+            source, size = <const char*>halves, 2
+    for r in range(rows):
+        memcpy(d + r * row, source + r * columns * size, n * size)
 
 
 # ---- input lines ----
@@ -330,15 +337,14 @@ cdef void forward_tile(const Conv* g, const Block* b, Py_ssize_t i, Py_ssize_t j
                        Py_ssize_t b_at, real kind) noexcept nogil:
     """m pixels of line i from column j on, result channels first to first + columns."""
     cdef real[384] room  # elements of the largest tile
-    cdef Py_ssize_t r, n = least(columns, g.results - first), size = g.itemsize
+    cdef Py_ssize_t n = least(columns, g.results - first), size = g.itemsize
     cdef Py_ssize_t step = g.axis[2].step * g.y_pixel
     cdef bint apart = n < columns or g.form != OWN
     cdef char* out = g.y + (result_at(g, b, i, j) * g.y_pixel + first) * size
     t.row = columns if apart else step
     g.tile(t, <int>m, <int>(columns // g.width), a_at, b_at, <char*>room if apart else out)
     if apart:
-        for r in range(m):
-            narrow(room + r * columns, g.form, out + r * step * size, n)
+        narrow_rows(g, room, m, columns, out, step * size, n)
 
 
 cdef void dense_lines(const Conv* g, const Block* b, Tile* t, Py_ssize_t first, Py_ssize_t columns,
@@ -360,7 +366,7 @@ cdef void lanes_tile(const Conv* g, const Block* b, Py_ssize_t i, Py_ssize_t j, 
     """m pixels of line i from column j on, vectors of lanes first to last: some of them in a go, so
     that formats are narrowed by longer rows."""
     cdef real[ROOM] room
-    cdef Py_ssize_t lane = first * g.width, end = last * g.width, wide, n, r, k
+    cdef Py_ssize_t lane = first * g.width, end = last * g.width, wide, n, k
     cdef Py_ssize_t step = g.axis[2].step * g.y_pixel
     cdef char* out = g.y + result_at(g, b, i, j) * g.y_pixel * g.itemsize
     cdef char* to
@@ -376,8 +382,8 @@ cdef void lanes_tile(const Conv* g, const Block* b, Py_ssize_t i, Py_ssize_t j, 
         for k in range(wide // g.width):
             tile(t, <int>m, 1, a_at + lane + k * g.width, b_at + lane + k * g.width,
                  to + k * g.width * sizeof(real))
-        for r in range(m if apart else 0):
-            narrow(room + r * wide, g.form, out + (lane + r * step) * g.itemsize, n)
+        if apart:
+            narrow_rows(g, room, m, wide, out + lane * g.itemsize, step * g.itemsize, n)
         lane += wide
 
 
