@@ -93,6 +93,6 @@ cdef void copy_view(View* out, View* x, fold_fn fold) noexcept nogil
 
 cdef fold_fn fold_of(str mode, View* view) except NULL
 cdef index_fn index_of(str mode, View* view) except NULL
-cdef take_fn take_of(View* view) except NULL
+cdef take_fn take_of(View* view) noexcept
 cdef offsets_fn offsets_of(View* view) except NULL
 cdef along_fn along_of(View* index, View* view) except NULL

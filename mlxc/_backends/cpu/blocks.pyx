@@ -5,7 +5,8 @@ writes along one axis and would read across it, planes of two axes are turned sq
 Work is split by its size alone.
 """
 
-from mlxc._backends.cpu.kernels cimport kernel
+from mlxc._backends.cpu.kernels cimport fill_by_dtype, kernel, kernel_or_null
+from mlxc._graph.dtypes cimport DTYPE_COUNT
 from mlxc._threads.pool cimport par
 
 from mlxc._table.dtypes import DTYPES
@@ -20,37 +21,51 @@ cdef enum:
 cdef fold_fn[9] SETS     # by width of element
 cdef turn_fn[9] TURNS
 cdef set_rows_fn[9] SET_ROWS
+cdef take_fn[9] TAKES
+cdef index_fn[9] INDEX_SETS
+cdef void* OFFSETS[DTYPE_COUNT]          # by dtype of an index
+cdef void* ALONG[9][DTYPE_COUNT]
 for _width in (1, 2, 4, 8):
     SETS[<int>_width] = <fold_fn>kernel(f"fold_set_{_width}")
     TURNS[<int>_width] = <turn_fn>kernel(f"turn_{_width}")
     SET_ROWS[<int>_width] = <set_rows_fn>kernel(f"rows_set_{_width}")
+    TAKES[<int>_width] = <take_fn>kernel(f"take_{_width}")
+    INDEX_SETS[<int>_width] = <index_fn>kernel(f"index_set_{_width}")
+    for _code, _short in enumerate(SHORT):
+        ALONG[<int>_width][<int>_code] = kernel_or_null(f"along_{_short}_{_width}")
+fill_by_dtype(OFFSETS, "offsets_")
 
 
-cdef str combine_name(str kind, str mode, View* view):
-    """Plain moves need the width of an element only, combining its dtype."""
-    if mode == "none":
-        return f"{kind}_set_{view.itemsize}"
-    return f"{kind}_{mode}_{SHORT[view.dtype]}"
-
+# Plain moves need the width of an element only, combining its dtype.
 
 cdef fold_fn fold_of(str mode, View* view) except NULL:
-    return <fold_fn>kernel(combine_name("fold", mode, view))
+    if mode == "none":
+        return SETS[view.itemsize]
+    return <fold_fn>kernel(f"fold_{mode}_{SHORT[view.dtype]}")
 
 
 cdef index_fn index_of(str mode, View* view) except NULL:
-    return <index_fn>kernel(combine_name("index", mode, view))
+    if mode == "none":
+        return INDEX_SETS[view.itemsize]
+    return <index_fn>kernel(f"index_{mode}_{SHORT[view.dtype]}")
 
 
-cdef take_fn take_of(View* view) except NULL:
-    return <take_fn>kernel(f"take_{view.itemsize}")
+cdef take_fn take_of(View* view) noexcept:
+    return TAKES[view.itemsize]
+
+
+cdef void* found(void* loop) except NULL:
+    if loop == NULL:
+        raise RuntimeError("[indexing] an index was given of a dtype for which there is no loop")
+    return loop
 
 
 cdef offsets_fn offsets_of(View* view) except NULL:
-    return <offsets_fn>kernel(f"offsets_{SHORT[view.dtype]}")
+    return <offsets_fn>found(OFFSETS[view.dtype])
 
 
 cdef along_fn along_of(View* index, View* view) except NULL:
-    return <along_fn>kernel(f"along_{SHORT[index.dtype]}_{view.itemsize}")
+    return <along_fn>found(ALONG[view.itemsize][index.dtype])
 
 
 cdef void start_block(Block* block, Py_ssize_t itemsize, fold_fn fold) noexcept nogil:

@@ -1,4 +1,5 @@
-"""Checks and conversions of arguments that public functions share."""
+"""Checks and conversions of arguments that public functions share; compiled, since each call of a
+function passes through some."""
 
 from operator import index
 
@@ -13,12 +14,15 @@ class AxisError(ValueError, IndexError):
 
 def normalize_axis(op, axis, ndim):
     """An axis counted from the front; AxisError, naming the operation, where there is none such."""
-    try:
-        position = index(axis)
-    except TypeError:
-        raise TypeError(
-            f"[{op}] axis {axis!r} of type {type(axis).__name__}; an integer would be right"
-        ) from None
+    if type(axis) is int:
+        position = axis
+    else:
+        try:
+            position = index(axis)
+        except TypeError:
+            raise TypeError(
+                f"[{op}] axis {axis!r} of type {type(axis).__name__}; an integer would be right"
+            ) from None
     if not -ndim <= position < ndim:
         raise AxisError(
             f"[{op}] axis {position} of an array with {ndim} axes; "
@@ -36,7 +40,7 @@ def normalize_axes(op, axes, ndim):
         return tuple(range(ndim))
     if not isinstance(axes, (tuple, list)):
         return (normalize_axis(op, axes, ndim),)
-    positions = sorted(normalize_axis(op, axis, ndim) for axis in axes)
+    positions = sorted([normalize_axis(op, axis, ndim) for axis in axes])
     if len(set(positions)) != len(positions):
         raise ValueError(f"[{op}] axes {tuple(axes)} name an axis twice; every axis may stand once")
     return tuple(positions)
