@@ -35,9 +35,9 @@ cdef enum:
     TURNED = 64         # input channels that are packed at a time (a literal where ranges step)
     BLOCK = 16          # ... delivered at a time
     SUMMED = 4096       # elements that are summed at a time
-    TALLEST = 12        # rows of a tile
-    LONG = 48           # ... of a line that slides, where results are narrowed
-    ROOM = LONG * 64
+    LONG = 48           # rows of a line that slides, where results are narrowed
+    WIDEST = 64         # results that are narrowed side by side
+    ROOM = LONG * WIDEST
     SHORT = 16          # rows of lines that are not worth sliding: fewer than that
 
 ctypedef fused real:
@@ -89,12 +89,16 @@ cdef void widen(const char* s, int form, real* d, Py_ssize_t n) noexcept nogil:
 
 cdef void narrow_rows(const Conv* g, const real* s, Py_ssize_t rows, Py_ssize_t columns, char* d,
                       Py_ssize_t row, Py_ssize_t n) noexcept nogil:
-    """n of the columns of some rows, at most ROOM numbers, to rows so many bytes apart: formats are
-    narrowed all at once, because rows may be short."""
+    """n of the columns of some rows, at most ROOM numbers, to rows so many bytes apart: formats of
+    short rows are narrowed all at once."""
     cdef u16[ROOM] halves
     cdef const char* source = <const char*>s
     cdef Py_ssize_t r, size = sizeof(real)
     if real is float:
+        if g.form != OWN and n == WIDEST:
+            for r in range(rows):
+                narrow_row(d + r * row, s + r * columns, n, g.form)
+            return
         if g.form != OWN:
             narrow_row(<char*>halves, s, rows * columns, g.form)
             source, size = <const char*>halves, 2
@@ -372,7 +376,7 @@ cdef void lanes_tile(const Conv* g, const Block* b, Py_ssize_t i, Py_ssize_t j, 
     cdef char* to
     cdef bint apart
     while lane < end:
-        wide = least(ROOM // LONG // g.width * g.width, end - lane)
+        wide = least(WIDEST, end - lane)
         n = least(wide, g.results - lane)
         apart = n < wide or g.form != OWN
         to = out + lane * g.itemsize
