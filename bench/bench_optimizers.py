@@ -55,7 +55,7 @@ def with_torch(name, settings, compiled):
         weights = [x.requires_grad_() for x in arrays[:half]]
         for weight, gradient in zip(weights, arrays[half:]):
             weight.grad = gradient
-        kept = {} if compiled and "fused" in settings else settings
+        kept = {key: value for key, value in settings.items() if not (compiled and key == "fused")}
         optimizer = getattr(torch.optim, name)(weights, lr=1e-3, **kept)
         return torch.compile(optimizer.step) if compiled else optimizer.step
 
