@@ -343,6 +343,21 @@ def test_a_formula_written_twice_is_computed_once():
     assert "square_subtract_f32_vv" in text
 
 
+def test_results_that_read_the_same_array_are_one_program():
+    """If nothing reads one of them on the way to the other."""
+    program = "x, y = mx.array([3.0] * 64), mx.array([2.0] * 64)\nmx.eval(x, y)\n"
+    program += "a, b, c = x + y, mx.square(x) - 1, y * 2\nd = mx.sort({0} + 1) + x\n"
+    program += "mx.eval(a, b, c, d)\nprint('done')\n"
+    program += "print([v.sum().item() for v in (a, b, c, d)])\n"
+    outputs = []
+    for operand, last in (("a", 576.0), ("y", 384.0)):
+        text = said_of(program.format(operand), MLXC_DEBUG="3", MLXC_MACROS="1")
+        assert text.splitlines()[-1] == f"[320.0, 512.0, 256.0, {last}]"
+        programs = text.partition("done")[0].split("program map")[1:]
+        outputs.append(sorted(program.count("out slot") for program in programs))
+    assert outputs == [[1, 2, 2], [1, 4]]
+
+
 def test_the_tiles_of_an_optimiser_fit_the_first_level_cache():
     """However many numbers it takes: they are no tiles."""
     program = "import mlxc.optimizers as optim\nadam = optim.AdamW(1e-3)\n"

@@ -70,6 +70,15 @@ class Group:
         """Whether another member fits a program."""
         return len(self.members) < MAX_VALUES and self.loads < MAX_LOADS
 
+    def fits_beside(self, group):
+        """Whether both can be one program."""
+        return (
+            self.space == group.space
+            and self.on_device == group.on_device
+            and len(self.members) + len(group.members) < MAX_VALUES
+            and self.loads + group.loads < MAX_LOADS
+        )
+
     def takes(self, shape):
         """Whether values of a squeezed shape line up with the space, its rows, or are single."""
         if shape == self.space or not shape:
@@ -141,6 +150,39 @@ class Planner:
                 group = MEMORY
             for i in self.inputs[k]:
                 self.want(i, group)
+        if FUSE:
+            self.join_siblings()
+
+    def join_siblings(self):
+        """Make one group of maps that read the same array, of those whose results nobody reads
+        here: they depend on each other in no way. So optimisers read gradients and state once."""
+        reader = {}
+        for k in range(len(self.nodes)):
+            group = self.group_of[k]
+            if group is None or group.root != k or self.wanted[k] is not NOBODY:
+                continue
+            if group.row_axes or group.reduced is not None:
+                continue
+            for i in self.read_along(group):
+                other = self.group_of[reader.setdefault(i, k)]
+                if other is not group and other.fits_beside(group):
+                    self.unite(other, group)
+
+    def read_along(self, group):
+        """The nodes that a group reads element by element."""
+        return [i for m in group.members for i in self.inputs[m]
+                if self.group_of[i] is not group and squeezed(self.shapes[i]) == group.space]
+
+    def unite(self, first, group):
+        """Let a group have the members of another one, whose root comes first."""
+        group.members += first.members
+        group.loads += first.loads
+        for m in first.members:
+            self.group_of[m] = group
+            for i in self.inputs[m]:
+                while self.wanted[i] is first:
+                    self.wanted[i] = group
+                    i = self.inputs[i][0] if self.kinds[i] == ALIAS else i
 
     def join_pointwise(self, k):
         group = self.wanted[k]
