@@ -301,12 +301,12 @@ cdef void plan_@t@(Product* g) noexcept nogil:
     if g.skinny:
         plan_skinny_@t@(g)
         return
-    if g.b_form == OWN and g.b_col != @SIZE@ and g.m <= 64 and g.n > 2 * g.m:
-        swap_@t@(g)  # the few rows are packed, and the many stand
     g.rows = rows_@t@
     g.columns = columns_@t@
     g.pairs = False
     pair_@t@(g)
+    if g.m <= 64 and g.n > 2 * g.m and (b_tall if g.pairs else g.b_form == OWN and not b_flat):
+        swap_@t@(g)  # the few rows are packed, and the many stand
     plan_ways_@t@(g)
     plan_units_@t@(g)
     plan_scratch_@t@(g)
