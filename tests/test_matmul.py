@@ -363,6 +363,18 @@ def test_whatever_is_left_over_beside_whole_tiles_is_right(dtype):
         assert np.array_equal(out, whole[0, :m, 3:14] @ whole[1, 3:14, 5 : 5 + n])
 
 
+@pytest.mark.parametrize("m, k, n", [(3, 4, 5), (2, 40, 3), (20, 7, 1), (16, 24, 5), (4, 9, 40)])
+@pytest.mark.parametrize("left, right", [("rows", "columns"), ("columns", "rows")])
+def test_each_product_of_a_stack_of_small_ones_is_its_own(m, k, n, left, right):
+    def stack(rows, columns, layout):
+        if layout == "columns":
+            return mx.swapaxes(stack(columns, rows, "rows"), 1, 2)
+        return mx.array(RNG.integers(-3, 4, (300, rows, columns)).astype("float32"))
+
+    a, b = stack(m, k, left), stack(k, n, right)
+    assert np.array_equal(exact(a @ b), exact(a) @ exact(b))
+
+
 def test_a_split_inner_axis_is_scaled_and_added_to_once():
     a, b, c = numbers(40, 9000), numbers(9000, 50), numbers(40, 50)
     reference = 2 * exact(c) - 0.5 * (exact(a) @ exact(b))

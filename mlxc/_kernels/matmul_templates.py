@@ -289,15 +289,18 @@ cdef void plan_@t@(Product* g) noexcept nogil:
     cdef Py_ssize_t b_size = @SIZE@ if g.b_form == OWN else 2
     cdef bint a_flat = g.a_col == a_size, a_tall = g.a_row == a_size
     cdef bint b_flat = g.b_col == b_size, b_tall = g.b_row == b_size
-    cdef bint few_rows = g.m <= 8 and (b_flat or b_tall)
-    cdef bint few_columns = g.n <= 8 and (a_flat or a_tall)
-    g.started = False
+    cdef bint deep = g.k >= 2 * @LANES@  # worth a dot product
+    cdef bint few_rows = g.m <= 8 and (b_flat or b_tall and deep)
+    cdef bint few_columns = g.n <= 8 and (a_tall or a_flat and deep)
+    g.started = g.swapped = False
     # The few become the rows. Dot products read both operands in order: first choice.
     if few_columns and (not few_rows or a_flat and not b_tall):
         few_rows = True
         b_tall = a_flat
         swap_@t@(g)
-    g.skinny = few_rows and (b_tall or g.b_form != OWN or g.m < 4 and not @LANES@ <= g.n <= 64)
+    g.skinny = few_rows and (
+        b_tall or g.b_form != OWN or (g.m < 4 and (g.n > 64 or (g.n < @LANES@ and deep)))
+    )
     if g.skinny:
         plan_skinny_@t@(g)
         return
@@ -314,6 +317,7 @@ cdef void plan_@t@(Product* g) noexcept nogil:
 
 cdef void swap_@t@(Product* g) noexcept nogil:
     # (a @ b) transposed is b transposed @ a transposed.
+    g.swapped = not g.swapped
     g.m, g.n = g.n, g.m
     g.a, g.b = g.b, g.a
     g.a_form, g.b_form = g.b_form, g.a_form

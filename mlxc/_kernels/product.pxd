@@ -49,6 +49,7 @@ cdef struct Product:
 
     # The plan. Sizes in elements unless they say bytes.
     bint skinny
+    bint swapped                      # whether a and b have changed places
     int onto                          # what the first block of the inner axis does with out
     bint pairs                        # whether panels hold pairs of bfloat16
     Py_ssize_t scratch_bytes

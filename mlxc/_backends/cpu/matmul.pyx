@@ -101,6 +101,7 @@ cdef void run_product(Product* g, const Family* f) noexcept nogil:
 # Products that share everything but where their operands start (and, for segments, the inner size).
 cdef struct Batch:
     Product like
+    Product planned             # for one of the inner sizes
     const Family* f
     Py_ssize_t count
     Py_ssize_t together         # items of one chunk
@@ -109,45 +110,55 @@ cdef struct Batch:
     Py_ssize_t scratch_bytes    # a worker
 
 
-cdef void run_item(Batch* batch, Py_ssize_t item, int worker) noexcept nogil:
-    cdef Product g = batch.like
+cdef void place(const Batch* batch, Product* g, Py_ssize_t item) noexcept nogil:
+    """Make a planned product that of an item."""
     cdef const Py_ssize_t* at = batch.at + 5 * item
-    g.a += at[0]
-    g.b += at[1]
-    if g.c != NULL:
-        g.c += at[2]
-    g.out += at[3]
-    g.k = at[4]
-    if batch.f.plan != NULL:
-        batch.f.plan(&g)
-    g.scratch = batch.scratch + worker * batch.scratch_bytes
-    run_product(&g, batch.f)
+    cdef const Product* like = &batch.like
+    cdef char* scratch = g.scratch
+    cdef bint first
+    if at[4] != g.k:
+        g[0] = like[0]
+        g.scratch = scratch
+        g.k = at[4]
+        if batch.f.plan != NULL:
+            batch.f.plan(g)
+    first = not g.swapped
+    g.a = like.a + at[0] if first else like.b + at[1]
+    g.b = like.b + at[1] if first else like.a + at[0]
+    if like.c != NULL:
+        g.c = like.c + at[2]
+    g.out = like.out + at[3]
+    g.started = False
 
 
 cdef void run_items(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef Batch* batch = <Batch*>arg
+    cdef Product g = batch.planned
     cdef Py_ssize_t item
+    g.scratch = batch.scratch + worker * batch.scratch_bytes
     for item in range(chunk * batch.together, min(batch.count, (chunk + 1) * batch.together)):
-        run_item(batch, item, worker)
+        place(batch, &g, item)
+        run_product(&g, batch.f)
 
 
 cdef int run_batch(Batch* batch) except -1:
     """Plan, get scratch, and run all items; like.k is the largest inner size of any item."""
-    cdef Product g
-    cdef Py_ssize_t item, bytes_, k = -1
+    cdef Product* g = &batch.planned
+    cdef Py_ssize_t item, bytes_
     cdef double work = <double>batch.like.m * batch.like.n * batch.like.k
     cdef bint spread = batch.count > 1 and (
         work <= SMALL or (work <= MIDDLE and batch.count >= MANY)
     )
     batch.like.workers = 1 if spread else thread_count()
     batch.scratch_bytes = 0
+    g[0] = batch.like
     for item in range(batch.count if batch.f.plan != NULL else 0):
-        if batch.at[5 * item + 4] != k:
-            g = batch.like
-            g.k = k = batch.at[5 * item + 4]
-            batch.f.plan(&g)
+        if item == 0 or batch.at[5 * item + 4] != g.k:
+            g[0] = batch.like
+            g.k = batch.at[5 * item + 4]
+            batch.f.plan(g)
             batch.scratch_bytes = max(batch.scratch_bytes, (g.scratch_bytes + 63) // 64 * 64)
-    batch.together = max(1, <Py_ssize_t>(ALONE / (work + 256)))
+    batch.together = max(1, <Py_ssize_t>(ALONE / (work + 256))) if spread else batch.count
     bytes_ = batch.scratch_bytes * (thread_count() if spread else 1)
     batch.scratch = NULL
     if bytes_ > 0:
@@ -158,8 +169,7 @@ cdef int run_batch(Batch* batch) except -1:
         if spread:
             par(run_items, batch, (batch.count + batch.together - 1) // batch.together)
         else:
-            for item in range(batch.count):
-                run_item(batch, item, 0)
+            run_items(batch, 0, 0)
     if bytes_ > 0:
         scratch_free(batch.scratch, bytes_)
     return 0
