@@ -291,10 +291,12 @@ def _lanes(t: Type, lanes: int) -> str:
 
 
 def _dot(t: Type, m: int, columns: int, lanes: int) -> str:
-    """acc[i, j] += dot of row i of a with row j of b, both along k."""
+    """acc[i, j] += dot of row i of a with row j of b, both along k; a few sums at a time, so that
+    none waits for the one before."""
     v, u = f"v_{t.word}", f"u_{t.word}"
-    c = _tile(m, columns)
-    flat = [name for row in c for name in row]
+    runs = max(1, 4 // (m * columns))
+    sums = [_tile(m, columns, f"c{r}_") for r in range(runs)]
+    flat = [name for c in sums for row in c for name in row]
     out = [
         f"cdef void dot_{t.word}_{m}_{columns}(const {t.name}* a, Py_ssize_t a_row,",
         f"        const {t.name}* b, Py_ssize_t b_row, {t.name}* acc, Py_ssize_t row,",
@@ -303,15 +305,21 @@ def _dot(t: Type, m: int, columns: int, lanes: int) -> str:
     ]
     out += [f"    cdef {v} {name}" for name in [*flat, "x", *(f"b{j}" for j in range(columns))]]
     out += [f"    zero(&{name}, sizeof({v}))" for name in flat]
-    out.append(f"    while k + {lanes} <= n:")
-    out += [f"        b{j} = (<const {u}*>(b + {j} * b_row + k))[0]" for j in range(columns)]
-    for i in range(m):
-        out.append(f"        x = (<const {u}*>(a + {i} * a_row + k))[0]")
-        out += [f"        {c[i][j]} = {c[i][j]} + x * b{j}" for j in range(columns)]
-    out.append(f"        k += {lanes}")
+    for together in sorted({runs, 1}, reverse=True):
+        out.append(f"    while k + {together * lanes} <= n:")
+        for r in range(together):
+            at = f" + {r * lanes}" if r else ""
+            for j in range(columns):
+                out.append(f"        b{j} = (<const {u}*>(b + {j} * b_row + k{at}))[0]")
+            for i in range(m):
+                out.append(f"        x = (<const {u}*>(a + {i} * a_row + k{at}))[0]")
+                out += [f"        {c} = {c} + x * b{j}" for j, c in enumerate(sums[r][i])]
+        out.append(f"        k += {together * lanes}")
     for i in range(m):
         for j in range(columns):
-            out.append(f"    acc[{i} * row + {j}] += lanes_{t.word}(<const {t.name}*>&{c[i][j]})")
+            name = sums[0][i][j]
+            out += [f"    {name} = {name} + {c[i][j]}" for c in sums[1:]]
+            out.append(f"    acc[{i} * row + {j}] += lanes_{t.word}(<const {t.name}*>&{name})")
     out.append("    while k < n:")
     for i in range(m):
         for j in range(columns):
