@@ -331,18 +331,20 @@ cdef inline void write_digits(
     const f32* x, const f32* scales, int group, int8_t* out
 ) noexcept nogil:
     """A block's digits, in the order of dot_digits; exact sums of them are the rounded numbers."""
-    cdef i32[DIGIT_BLOCK] whole
+    cdef i32[DIGIT_BLOCK] whole   # even places, then odd ones
+    cdef i32* first
     cdef f32 inverse
     cdef int i, j
     for i in range(DIGIT_BLOCK // group):
         inverse = <f32>1.0 / scales[i]
-        for j in range(group):
-            whole[i * group + j] = <i32>rint_f32(x[i * group + j] * inverse)
+        first = whole + i * (group // 2)
+        for j in range(group // 2):
+            first[j] = <i32>rint_f32(x[i * group + 2 * j] * inverse)
+            first[j + DIGIT_BLOCK // 2] = <i32>rint_f32(x[i * group + 2 * j + 1] * inverse)
     for i in range(DIGIT_BLOCK):
-        j = i // 2 + i % 2 * (DIGIT_BLOCK // 2)
-        out[j] = <int8_t>((whole[i] + 0x8080) >> 16)
-        out[j + DIGIT_BLOCK] = <int8_t>((whole[i] + 0x80) >> 8)
-        out[j + 2 * DIGIT_BLOCK] = <int8_t>whole[i]
+        out[i] = <int8_t>((whole[i] + 0x8080) >> 16)
+        out[i + DIGIT_BLOCK] = <int8_t>((whole[i] + 0x80) >> 8)
+        out[i + 2 * DIGIT_BLOCK] = <int8_t>whole[i]
 
 
 cdef bint prepare_digits(
@@ -370,6 +372,7 @@ cdef void prepare_few(PackedProduct* g, Py_ssize_t item) noexcept nogil:
     cdef f32* row
     cdef f32* sums
     cdef f32* scales
+    cdef Vector total
     cdef Py_ssize_t r, i, j, size = block_codes(&g.packing)
     cdef bint digits
     for r in range(g.m):
@@ -379,9 +382,10 @@ cdef void prepare_few(PackedProduct* g, Py_ssize_t item) noexcept nogil:
         scales = sums + g.groups
         widen_row(row, g.x + (item * g.m + r) * g.k * g.itemsize, g.itemsize, g.k, g.form)
         for i in range(g.groups):
-            sums[i] = <f32>0.0
-            for j in range(g.packing.group):
-                sums[i] = sums[i] + row[i * g.packing.group + j]
+            total = ZERO
+            for j in range(g.packing.group // LANES):
+                total = total + at(row + i * g.packing.group + j * LANES)
+            sums[i] = total_of(total)
         digits = prepare_digits(g, row, scales, <int8_t*>blocks)
         scales[g.groups] = <f32>digits
         if digits or not by_words(&g.packing):
