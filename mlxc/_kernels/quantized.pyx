@@ -22,7 +22,7 @@ from mlxc._kernels.packing cimport (
     load_scales, scale_row, split,
 )
 from mlxc._kernels.tile cimport (
-    LANES, ZERO, Vector, at, dot, narrow_row, put, tile_product, total_of, widen_row,
+    F32, LANES, ZERO, Vector, at, dot, narrow_row, put, tile_product, total_of, widen_row,
 )
 from mlxc._kernels.types cimport f32, i32, u32
 
@@ -464,12 +464,11 @@ cdef inline void fetch(const char* p, Py_ssize_t nbytes) noexcept nogil:
 
 cdef inline void add_blocks(
     const PackedProduct* g, const uint8_t* w, const f32* scales, const f32* biases, Py_ssize_t rows,
-    const f32* x, f32* products, f32* sums
+    const f32* x, Py_ssize_t blocks, Py_ssize_t groups, f32* products, f32* sums
 ) noexcept nogil:
-    """Add what whole blocks of up to four rows of w and a prepared row of x sum up to."""
+    """Add what whole blocks, which are so many groups, of up to four rows of w and a prepared row
+    of x sum up to."""
     cdef const Packing* p = &g.packing
-    cdef Py_ssize_t blocks = g.k // block_codes(p)
-    cdef Py_ssize_t groups = blocks * block_codes(p) // p.group
     cdef const f32* own = x + 2 * g.k + g.groups
     cdef f32[4] some
     cdef Py_ssize_t i, n
@@ -494,10 +493,21 @@ cdef inline void add_blocks(
         sums[n] = sums[n] + dot(biases + n * g.groups, x + 2 * g.k, groups)
 
 
+cdef inline bint all_digits(const PackedProduct* g, Py_ssize_t x_item) noexcept nogil:
+    """Whether all rows of an item became digits: then no scale is read beyond the last one."""
+    cdef const f32* x = <const f32*>(g.prepared + x_item * g.prepared_item)
+    cdef Py_ssize_t r
+    for r in range(g.m):
+        if x[r * few_step(g) + 2 * g.k + 2 * g.groups] == <f32>0.0:
+            return False
+    return True
+
+
 cdef void multiply_few(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexcept nogil:
     """ROWS rows of w with all rows of x, four at a time."""
     cdef const Packing* p = &g.packing
-    cdef Py_ssize_t item, unit, x_item, w_item, r, n, first, rows, last, size, line
+    cdef Py_ssize_t item, unit, x_item, w_item, r, n, first, rows, last, size, line, blocks, groups
+    cdef bint as_stored
     cdef f32* scales = scratch
     cdef f32* biases = scales + 4 * g.groups + LANES
     cdef f32* products = biases + 4 * g.groups + LANES
@@ -510,10 +520,16 @@ cdef void multiply_few(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexcep
     last = min(first + ROWS, g.n)
     size = g.k // block_codes(p) * block_codes(p) if by_words(p) else 0
     line = g.groups * p.scale_size
+    blocks, groups = size // block_codes(p), size // p.group
+    as_stored = p.scale_form == F32 and all_digits(g, x_item)
     while first < last:
         rows = min(<Py_ssize_t>4, last - first)
         w = codes_of(g, w_item, first)
-        load_scales(g, w_item, first, 0, rows * g.groups, scales, biases)
+        if as_stored:
+            scales = <f32*>(g.scales + (w_item * g.rows + first) * line)
+            biases = <f32*>(g.biases + (w_item * g.rows + first) * line)
+        else:
+            load_scales(g, w_item, first, 0, rows * g.groups, scales, biases)
         if size:
             fetch(g.scales + (w_item * g.rows + first + SOON) * line, rows * line)
             fetch(g.biases + (w_item * g.rows + first + SOON) * line, rows * line)
@@ -527,7 +543,7 @@ cdef void multiply_few(PackedProduct* g, Py_ssize_t chunk, f32* scratch) noexcep
             for n in range(rows if size < g.k else 0):
                 sums[n] = dot(plain + n * g.k + size, x + g.k + size, g.k - size)
             if size:
-                add_blocks(g, w, scales, biases, rows, x, products, sums)
+                add_blocks(g, w, scales, biases, rows, x, blocks, groups, products, sums)
             narrow_row(g.out + ((item * g.m + r) * g.n + first) * g.itemsize, sums, rows, g.form)
         first += 4
 
