@@ -168,7 +168,9 @@ def test_what_is_only_folded_is_read_as_it_is_stored(monkeypatch):
     assert any("load_f16" in text and "sum_f32_rows" in text for text in made)
 
 
-@pytest.mark.parametrize("shape", [(9, 3000), (1, 5), (7, 1), (1003, 70), (3000, 9), (30000, 3)])
+@pytest.mark.parametrize(
+    "shape", [(9, 3000), (8, 9001), (1, 5), (7, 1), (1003, 70), (3000, 9), (999, 31)]
+)
 @pytest.mark.parametrize("dtype", ["float32", "int32", "complex64", "bool", "float16"])
 def test_columns_are_reduced_where_they_stand(dtype, shape):
     x = np.random.default_rng(5).integers(-1, 2, (2, *shape)).astype(dtype)
@@ -178,6 +180,31 @@ def test_columns_are_reduced_where_they_stand(dtype, shape):
             found = np.array(getattr(mx, name)(mx.array(x)[cut], axis=1))
             expected = getattr(np, name)(x[cut], axis=1)
             np.testing.assert_array_equal(found, expected.astype(found.dtype))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 16, 17, 35])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64", "int8", "uint32", "int64"])
+def test_every_row_of_wide_columns_counts(dtype, rows):
+    x = np.random.default_rng(rows).integers(0, 3, (rows, 17003)).astype(dtype)
+    with mx.stream(mx.cpu):
+        for cut in (slice(None), slice(3, None), slice(None, -11)):
+            for name in ("sum", "max", "min", "prod"):
+                found = np.array(getattr(mx, name)(mx.array(x)[:, cut], axis=0))
+                expected = getattr(np, name)(x[:, cut].astype("float64"), axis=0)
+                if name == "prod":
+                    found, expected = found % 251, expected.astype(found.dtype) % 251
+                np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("shape", [(3, 17003), (70, 300), (5000, 7)])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_nan_in_any_row_wins_its_column(dtype, shape):
+    x = np.zeros(shape, dtype)
+    columns = np.linspace(0, shape[1] - 1, shape[0]).astype(int)
+    x[np.arange(shape[0]), columns] = np.nan
+    for name in ("sum", "max", "min"):
+        found = np.isnan(np.array(getattr(mx, name)(mx.array(x), axis=0).astype(mx.float32)))
+        np.testing.assert_array_equal(found, np.isnan(x).any(0))
 
 
 def test_reductions_do_not_depend_on_the_number_of_threads():

@@ -7,6 +7,7 @@ keep:
 * Sums are folded from many lanes, in blocks of 2048, into double: 1e8 float32 values add to 1e-6.
 * A NaN anywhere makes max and min NaN. Complex numbers are ordered by real part, then imaginary.
 * Short rows stay in one vector of lanes; narrow columns are widened by taking several rows as one.
+* Columns are read as they lie, a stripe of vectors down a few rows, which stay in registers.
 * What is stored narrower than it is computed (half floats; small integers, of which the extrema are
   taken) is read as it stands: such kernels are named by the stored type.
 """
@@ -15,7 +16,9 @@ from mlxc._kernels import vector_templates as vectors
 from mlxc._kernels.reduce_templates import (
     COLS,
     COLS_COMPLEX_SUM,
+    DOWN,
     EXTERN,
+    FEW,
     HEAD,
     LOGICAL,
     ORDER_COMPLEX,
@@ -25,19 +28,23 @@ from mlxc._kernels.reduce_templates import (
     PROD_COMPLEX,
     ROWS,
     ROWS_COMPLEX_SUM,
+    SIDE,
     STEP,
     STEP_NAN,
     TALL,
-    TALL_HALF,
 )
-from mlxc._kernels.vector_templates import C_TYPE, HALF, VECTOR_BYTES
+from mlxc._kernels.vector_templates import C_TYPE, HALF, SIZE, VECTOR_BYTES
 
 BLOCK = 2048  # values folded in the lanes' own precision before they go to the total
-WIDE = 256  # columns of the buffer that narrow columns are widened into
+WIDE = 256  # columns of the buffer that narrow columns of complex numbers are widened into
+STRIPE = 8  # vectors of columns that go down the rows together,
+ROWS_DOWN = 16  # as many of which are joined in the lanes' own precision
+AHEAD = 1024  # bytes from what is read of a few rows to what is asked for
 
 COMPUTED = ("i32", "u32", "i64", "u64", "f32", "f64")
 SMALL = ("i8", "u8", "i16", "u16")
 ORDERED = (*COMPUTED, *HALF, *SMALL)  # whose extrema are found as they are stored
+NUMBERS = ("sum", "prod", "max", "min")  # what is reduced of numbers
 MODULES = {"reduce_sum": ("sum", "prod", "all", "any"), "reduce_order": ("max", "min")}
 
 
@@ -79,6 +86,20 @@ def _identity(op, t):
     return f"{'U' if t[0] == 'u' else ''}INT{bits}_MAX"
 
 
+def _columns(words, n, size):
+    """The loops over columns; rows are read as vectors of n values of a size in bytes."""
+    words = {**words, "wide_lanes": n, "wide": STRIPE * n, "down": ROWS_DOWN}
+    text, choices = "", ""
+    for count in range(STRIPE, 0, -1):
+        lines = max(1, count * n * size // 64)
+        text += DOWN.format(count=count, lines=lines, **words)
+        choices += f"    elif count == {count}:\n"
+        choices += "        {key}_down_{count}(x, acc, rows, n, step, soon)\n".format(
+            count=count, **words
+        )
+    return text + TALL.format(choices=choices, **words) + COLS.format(**words)
+
+
 class Loops:
     """The kernels of one operation over one stored type: values are read as lanes of `lane`, rows
     give values of `lane` or `total`, and columns are added up in `total`."""
@@ -100,27 +121,20 @@ class Loops:
             if self.lane != compute:
                 load = "f32_wide_{n}"
         self.load = load
-        step, lane = f"{op}_{self.total}_step", f"<{C_TYPE[self.lane]}>"
-        if t in SMALL:
-            step = f"{op}_i32_step"
+        self.sticky = op in ("max", "min") and self.lane[0] == "f"
         self.words = {
             "key": self.key,
             "T": "uint16_t" if t in HALF else C_TYPE[t],
             "A": C_TYPE[self.lane],
             "D": C_TYPE[self.total],
             "stepA": f"{op}_{self.lane}_step",
-            "stepD": step,
+            "stepD": f"{op}_{self.total}_step",
             "identity": _identity(op, self.lane),
             "few_lanes": self.few,
             "wide_lanes": self.wide,
             "read": read.format("x[r * n + i]"),
-            "read_row": read.format("y[k * step + j]"),
+            "read_row": read.format("x[r * step + i]"),
             "block": BLOCK,
-            "wide": WIDE,
-            "narrow": WIDE // 8,
-            "tree_rows": _tree(
-                f"{op}_{self.lane}_step", [f"{lane}y[{k} * step + j]" for k in range(8)]
-            ),
         }
 
     def c_types(self):
@@ -153,9 +167,8 @@ class Loops:
                 made[f"{vector}_doubles"] = vectors.doubles(n)
             if self.t in HALF:
                 made[f"{self.t}_load_{n}"] = vectors.load_half(self.t, n, self.isa)
-                if self.op != "sum":
-                    made[f"sticky_{self.op}_{n}"] = vectors.sticky(self.op, "f32", n)
-                made[f"gain_{self.op}_{n}"] = vectors.gain(self.op, n)
+        if self.sticky:
+            made[f"sticky_{self.op}_{vector}"] = vectors.sticky(self.op, self.lane, self.wide)
         return made
 
     def over(self, n):
@@ -186,16 +199,94 @@ class Loops:
         text = self.rows()
         if self.row != self.total:
             text += ROWS.format(kind="part", O=C_TYPE[self.total], **self.words)
-        tall = TALL
-        if self.t in HALF:
-            vector, load = f"{self.lane}x{self.wide}", self.load.format(n=self.wide)
-            rows = [f"{load}(y + {k} * step + j)" for k in range(8)]
-            self.words |= {"load": load, "gain": f"gain_{self.op}_{vector}"}
-            join = f"{self.op}_{vector}" if self.op == "sum" else f"sticky_{self.op}_{vector}"
-            self.words["tree_vectors"] = _tree(join, rows)
-            tall = TALL_HALF
-        words = {**self.words, "identity": _identity(self.op, self.total)}
-        return text + tall.format(**words) + COLS.format(**words)
+        vector = f"{self.lane}x{self.wide}"
+        words = {
+            **self.words,
+            "V": vector,
+            "load": self.load.format(n=self.wide),
+            "join": f"sticky_{self.op}_{vector}" if self.sticky else f"{self.op}_{vector}",
+        }
+        text += self.few_rows(words)
+        words["identity"] = _identity(self.op, self.total)
+        return text + _columns(words, self.wide, SIZE.get(self.t, 2))
+
+    def few_rows(self, words):
+        """The loops over columns of a few rows, if results are what is joined."""
+        if self.lane != self.row:
+            return ""
+        size = SIZE.get(self.t, 2)
+        text = ""
+        for count in (4, 1):
+            lines = max(1, count * self.wide * size // 64)
+            text += SIDE.format(count=count, lines=lines, ahead=AHEAD, **words)
+        return text + FEW.format(**words)
+
+    def steps(self):
+        """What joins two values, by name."""
+        return {(self.op, t): _step(self.op, t) for t in (self.lane, self.total, self.row)}
+
+    def names(self):
+        """Names and functions of the table."""
+        names = _names(self.key, "rows" if self.row == self.total else "part")
+        if self.lane == self.row:
+            names[f"{self.key}_few"] = f"{self.key}_few"
+        return names
+
+
+class Logical:
+    """The kernels of all and any, or of min and max of booleans, which are the same: as they are
+    stored, columns as extrema of bytes."""
+
+    def __init__(self, op, isa):
+        self.op, self.isa = op, isa
+        self.lowest = op in ("all", "min")
+        self.extremum = "min" if self.lowest else "max"
+        self.wide = vectors.lanes("u8", isa)[1]
+
+    def c_types(self):
+        """The vector that columns need, as (type, count)."""
+        yield "u8", self.wide
+
+    def c_functions(self):
+        """As of `Loops`."""
+        vector = f"u8x{self.wide}"
+        join = vectors.join(self.extremum, "u8", self.wide, self.isa)
+        return {
+            vector: vectors.declared("u8", self.wide),
+            f"{self.extremum}_{vector}": join,
+        }
+
+    def steps(self):
+        """What joins two values, by name."""
+        expr = f"x {'&' if self.lowest else '|'} y"
+        step = STEP.format(type=C_TYPE["u8"], name=f"{self.op}_b8_step", expr=expr)
+        return {(self.op, "b8"): step}
+
+    def source(self):
+        """All loops."""
+        rows = (
+            {"identity": "1", "sign": "&", "decides": 0, "test": "=="}
+            if self.lowest
+            else {"identity": "0", "sign": "|", "decides": 1, "test": "!="}
+        )
+        vector = f"u8x{self.wide}"
+        columns = {
+            "key": f"{self.op}_b8",
+            "T": C_TYPE["u8"],
+            "A": C_TYPE["u8"],
+            "D": C_TYPE["u8"],
+            "V": vector,
+            "load": f"{vector}_load",
+            "join": f"{self.extremum}_{vector}",
+            "stepD": f"{self.op}_b8_step",
+            "identity": rows["identity"],
+            "read_row": "x[r * step + i]",
+        }
+        return LOGICAL.format(op=self.op, **rows) + _columns(columns, self.wide, 1)
+
+    def names(self):
+        """Names and functions of the table."""
+        return _names(f"{self.op}_b8", "rows")
 
 
 def preamble(loops):
@@ -203,8 +294,7 @@ def preamble(loops):
     functions, steps = {}, {}
     for each in loops:
         functions |= each.c_functions()
-        for t in {each.lane: 0, each.total: 0, each.row: 0}:
-            steps[each.op, t] = _step(each.op, t)
+        steps |= each.steps()
     types = [pair for each in loops for pair in each.c_types()]
     inline = vectors.HEAD + vectors.types(types) + "".join(c for c, _ in functions.values())
     text = EXTERN.format(inline=inline, declared="".join(d for _, d in functions.values()))
@@ -212,11 +302,12 @@ def preamble(loops):
 
 
 def _real(ops, isa):
-    """All loops of some operations over real numbers, and their names."""
-    loops = [Loops(op, t, isa) for op in ops for t in _stored_types(op)]
+    """All loops of some operations over real numbers and booleans, and their names."""
+    loops = [Loops(op, t, isa) for op in ops if op in NUMBERS for t in _stored_types(op)]
+    loops += [Logical(op, isa) for op in ops if op not in ("sum", "prod")]
     names = {}
     for each in loops:
-        names |= _names(each.key, "rows" if each.row == each.total else "part")
+        names |= each.names()
     return preamble(loops) + "".join(each.source() for each in loops), names
 
 
@@ -241,31 +332,6 @@ def _complex(op, isa):
     return text, _names(f"{op}_c64", "rows")
 
 
-def _logical(op):
-    """The loops of all and any, or of min and max of booleans, which are the same."""
-    words = (
-        {"identity": "1", "sign": "&", "decides": 0, "test": "=="}
-        if op in ("all", "min")
-        else {"identity": "0", "sign": "|", "decides": 1, "test": "!="}
-    )
-    step = f"{op}_b8_step"
-    text = STEP.format(type="char", name=step, expr=f"x {words['sign']} y") + LOGICAL.format(
-        op=op, **words
-    )
-    columns = {
-        "key": f"{op}_b8",
-        "T": "char",
-        "D": "char",
-        "stepD": step,
-        "identity": words["identity"],
-        "tree_rows": _tree(step, [f"y[{k} * step + j]" for k in range(8)]),
-        "wide": WIDE,
-        "narrow": WIDE // 8,
-    }
-    text += TALL.format(**columns) + COLS.format(**columns)
-    return text, _names(f"{op}_b8", "rows")
-
-
 def _names(key, part):
     """Names and functions of one table; partial results are rows where the types agree."""
     return {
@@ -280,9 +346,7 @@ def render(isa):
     sources = {}
     for module, ops in MODULES.items():
         parts, names = [HEAD.format(ops=", ".join(ops))], {}
-        ordinary = [op for op in ops if op not in ("all", "any")]
-        pieces = [_real(ordinary, isa)] + [_complex(op, isa) for op in ordinary]
-        pieces += [_logical(op) for op in ops if op not in ("sum", "prod")]
+        pieces = [_real(ops, isa)] + [_complex(op, isa) for op in ops if op in NUMBERS]
         for text, found in pieces:
             parts.append(text)
             names |= found

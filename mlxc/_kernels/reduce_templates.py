@@ -9,6 +9,9 @@ from libc.string cimport memchr
 
 from mlxc._kernels.convert cimport bf16_to_f32, f16_to_f32
 
+cdef extern from *:
+    void ask "__builtin_prefetch"(const void*, int, int) noexcept nogil
+
 ctypedef struct c64:
     float re
     float im
@@ -186,58 +189,68 @@ cdef void sum_c64_rows(const char* a, char* out, Py_ssize_t rows, Py_ssize_t n) 
         y[2 * r + 1] = <float>total[1]
 """
 
-# Columns: eight rows are joined before the accumulator is touched.
+# Columns: vectors of a few rows are joined before the accumulators are touched.
+DOWN = """
+
+cdef inline void {key}_down_{count}(
+    const {T}* x, {D}* acc, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step,
+    Py_ssize_t soon
+) noexcept nogil:
+    \"\"\"Columns of {count} vectors, the last of which may overlap the one before it. So many of
+    the next rows are asked for.\"\"\"
+    cdef {V}[{count}] lane
+    cdef {A}[{count} * {wide_lanes}] joined
+    cdef Py_ssize_t r, k, end = n - {wide_lanes}
+    for k in range({count} - 1):
+        lane[k] = {load}(x + k * {wide_lanes})
+    lane[{count} - 1] = {load}(x + end)
+    for r in range(1, rows):
+        if r <= soon:
+            for k in range({lines}):
+                ask(<const char*>(x + {down} * step) + 64 * k, 0, 2)    # second level
+        x += step
+        for k in range({count} - 1):
+            lane[k] = {join}(lane[k], {load}(x + k * {wide_lanes}))
+        lane[{count} - 1] = {join}(lane[{count} - 1], {load}(x + end))
+    for k in range({count} - 1):
+        {V}_store(joined + k * {wide_lanes}, lane[k])
+    {V}_store(joined + end, lane[{count} - 1])
+    for k in range(n):
+        acc[k] = {stepD}(acc[k], <{D}>joined[k])
+"""
+
 TALL = """
+
+cdef inline void {key}_piece(
+    const {T}* x, {D}* acc, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step,
+    Py_ssize_t soon
+) noexcept nogil:
+    cdef Py_ssize_t count = (n + {wide_lanes} - 1) // {wide_lanes}, r, i
+    if n < {wide_lanes}:
+        for r in range(rows):
+            for i in range(n):
+                acc[i] = {stepD}(acc[i], <{D}>{read_row})
+{choices}
 
 cdef void {key}_tall(
     const {T}* x, {D}* acc, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step
 ) noexcept nogil:
-    cdef const {T}* y
-    cdef Py_ssize_t r = 0, j
-    while r + 8 <= rows:
-        y = x + r * step
-        for j in range(n):
-            acc[j] = {stepD}(acc[j], <{D}>{tree_rows})
-        r += 8
-    while r < rows:
-        y = x + r * step
-        for j in range(n):
-            acc[j] = {stepD}(acc[j], <{D}>y[j])
-        r += 1
+    cdef Py_ssize_t r, j, width, count, soon
+    for r in range(0, rows, {down}):
+        count = rows - r if rows - r < {down} else {down}
+        soon = rows - r - count if rows - r - count < {down} else {down}
+        if step <= {wide}:
+            soon = 0     # rows that lie side by side come unasked
+        j = 0
+        while j < n:
+            width = n - j if n - j < {wide} else {wide}
+            if 0 < n - j - width < {wide_lanes}:
+                width -= {wide_lanes}    # so that what is left fills a vector
+            {key}_piece(x + r * step + j, acc + j, count, width, step, soon)
+            j += width
 """
 
-TALL_HALF = """
-
-cdef inline void {key}_rows_of(
-    const uint16_t* y, {D}* acc, Py_ssize_t n, Py_ssize_t step, Py_ssize_t count
-) noexcept nogil:
-    \"\"\"Eight rows or one.\"\"\"
-    cdef Py_ssize_t j = 0, k
-    while j + {wide_lanes} <= n:
-        if count == 8:
-            {gain}(acc + j, {tree_vectors})
-        else:
-            {gain}(acc + j, {load}(y + j))
-        j += {wide_lanes}
-    while j < n:
-        for k in range(count):
-            acc[j] = {stepD}(acc[j], <{D}>{read_row})
-        j += 1
-
-
-cdef void {key}_tall(
-    const uint16_t* x, {D}* acc, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step
-) noexcept nogil:
-    cdef Py_ssize_t r = 0
-    while r + 8 <= rows:
-        {key}_rows_of(x + r * step, acc, n, step, 8)
-        r += 8
-    while r < rows:
-        {key}_rows_of(x + r * step, acc, n, step, 1)
-        r += 1
-"""
-
-# Narrow columns are widened by taking several rows as one.
+# Narrow columns are widened by taking several rows as one, of whole vectors if that can be.
 COLS = """
 
 cdef void {key}_cols(
@@ -247,8 +260,12 @@ cdef void {key}_cols(
     cdef {D}* y = <{D}*>acc
     cdef {D}[{wide}] buffer
     cdef Py_ssize_t j, k, many
-    if 0 < n <= {narrow} and rows >= 64 and step == n:
+    if 0 < 2 * n <= {wide} and rows >= 64 and step == n:
         many = {wide} // n
+        while many > 1 and many * n % {wide_lanes}:
+            many -= 1
+        if many == 1:
+            many = {wide} // n
         for j in range(many * n):
             buffer[j] = {identity}
         {key}_tall(x, buffer, rows // many, many * n, many * n)
@@ -258,6 +275,53 @@ cdef void {key}_cols(
         x += rows // many * many * n
         rows %= many
     {key}_tall(x, y, rows, n, step)
+"""
+
+# Columns of a few rows: nothing but registers stands between what is read and the results.
+SIDE = """
+
+cdef inline void {key}_side_{count}(
+    const {T}* x, {A}* out, Py_ssize_t rows, Py_ssize_t step
+) noexcept nogil:
+    cdef {V}[{count}] lane
+    cdef Py_ssize_t r, k
+    for k in range({lines}):
+        ask(<const char*>x + {ahead} + 64 * k, 0, 2)
+    for k in range({count}):
+        lane[k] = {load}(x + k * {wide_lanes})
+    for r in range(1, rows):
+        x += step
+        for k in range({lines}):
+            ask(<const char*>x + {ahead} + 64 * k, 0, 2)
+        for k in range({count}):
+            lane[k] = {join}(lane[k], {load}(x + k * {wide_lanes}))
+    for k in range({count}):
+        {V}_store(out + k * {wide_lanes}, lane[k])
+"""
+
+FEW = """
+
+cdef void {key}_few(
+    const char* a, char* out, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step
+) noexcept nogil:
+    \"\"\"At least a row.\"\"\"
+    cdef const {T}* x = <const {T}*>a
+    cdef {A}* y = <{A}*>out
+    cdef Py_ssize_t i = 0, r
+    while i + 4 * {wide_lanes} <= n:
+        {key}_side_4(x + i, y + i, rows, step)
+        i += 4 * {wide_lanes}
+    while i + {wide_lanes} <= n:
+        {key}_side_1(x + i, y + i, rows, step)
+        i += {wide_lanes}
+    if i < n and n >= {wide_lanes}:
+        {key}_side_1(x + n - {wide_lanes}, y + n - {wide_lanes}, rows, step)
+        i = n
+    while i < n:
+        y[i] = {identity}
+        for r in range(rows):
+            y[i] = {stepA}(y[i], <{A}>{read_row})
+        i += 1
 """
 
 COLS_COMPLEX_SUM = """

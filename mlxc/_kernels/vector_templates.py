@@ -43,6 +43,7 @@ TYPE = """\
 ACCESS = """\
     static inline {V} {V}_zero(void) {{ {V} x = {{0}}; return x; }}
     static inline {V} {V}_load(const {C} *a) {{ return *(const {V} *)a; }}
+    static inline void {V}_store({C} *a, {V} x) {{ *({V} *)a = x; }}
 """
 
 # Only the last values of a vector; what stands before them becomes `other`.
@@ -122,21 +123,6 @@ STICKY = """\
     }}
 """
 
-# Join vectors to a row of accumulators.
-GAIN_SUM = """\
-    static inline void gain_sum_f32x{n}(double *to, f32x{n} x) {{
-        *(f64x{half} *)to +=
-            __builtin_convertvector(__builtin_shufflevector(x, x, {low}), f64x{half});
-        *(f64x{half} *)(to + {half}) +=
-            __builtin_convertvector(__builtin_shufflevector(x, x, {high}), f64x{half});
-    }}
-"""
-GAIN_ORDER = """\
-    static inline void gain_{op}_{V}({C} *to, {V} x) {{
-        *({V} *)to = sticky_{op}_{V}(x, *({V} *)to);
-    }}
-"""
-
 LOAD_HALF = """\
     static inline f32x{n} {t}_load_{n}(const uint16_t *a) {{
         return (f32x{n}){expr};
@@ -187,6 +173,7 @@ def declared(t, n):
         "    ctypedef {C} {V}\n"
         "    {V} {V}_zero() noexcept nogil\n"
         "    {V} {V}_load(const {C}* a) noexcept nogil\n"
+        "    void {V}_store({C}* a, {V} x) noexcept nogil\n"
     ).format(**words)
 
 
@@ -259,13 +246,6 @@ def doubles(n):
     """The halves of a vector of n floats added as doubles."""
     declaration = "    f64x{half} f32x{n}_doubles(f32x{n} x) noexcept nogil\n"
     return DOUBLES.format(**_halves(n)), declaration.format(**_halves(n))
-
-
-def gain(op, n):
-    """n floats joined to as many accumulators: doubles of sums, else floats."""
-    words = {"op": op, "to": "double" if op == "sum" else "float", **_words("f32", n)}
-    text = GAIN_SUM.format(**_halves(n)) if op == "sum" else GAIN_ORDER.format(**words)
-    return text, "    void gain_{op}_{V}({to}* to, {V} x) noexcept nogil\n".format(**words)
 
 
 def load_wide(n):

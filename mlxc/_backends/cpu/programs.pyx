@@ -24,6 +24,7 @@ from mlxc._threads.pool cimport interrupted, par, thread_count
 from mlxc._graph.bind import ROWS
 from mlxc._table.dtypes import COMPUTE_SIZE, DTYPES
 
+from .kernels import TABLE
 from .lowering import FULL, Lowering
 
 DEBUG = int(os.environ.get("MLXC_DEBUG", "0") or 0)
@@ -35,6 +36,7 @@ cdef enum:
     PART_SIZE = 65536        # elements a partial result is worth
     PLAIN = 1 << 18          # elements that are added at a time where they stand,
     PLAIN_COLUMNS = 1024     # and their columns at most
+    FEW_ROWS = 16            # at most so many are joined without accumulators
     FILL = 1 << 15           # bytes that are filled at a time
     MAX_KNOWN = 4096         # programs that are kept ready
     LOOK = 8                 # tiles between looks at the clock, which cost as much as a small one
@@ -195,6 +197,7 @@ cdef struct Reduction:
     bint by_rows
     rows_fn fold             # a row to one accumulator
     cols_fn add              # rows into a row of accumulators
+    cols_fn few              # a few rows where they stand to a row of results, or NULL
     loop_fn combine          # two accumulators
     loop_fn convert          # accumulator to compute type, or NULL
     loop_fn narrow           # compute type to stored dtype, or NULL
@@ -206,7 +209,8 @@ cdef struct Reduction:
     Py_ssize_t width         # results per outer kept index: 1, or the columns
     Py_ssize_t parts
     Py_ssize_t column_tiles
-    Py_ssize_t column_jobs   # adding columns also splits them
+    Py_ssize_t column_jobs   # runs of tiles of columns
+    bint whole               # columns of one part: what a job adds up, it stores as well
     Py_ssize_t step          # elements between rows that are added where they stand; or 0
     int out_slot
 
@@ -215,7 +219,7 @@ cdef struct ReduceJob:
     Reduction* program
     char** slots
     char* scratch
-    char* partial            # accumulators: parts x kept results
+    char* partial            # accumulators: parts x kept results, or a worker's one tile
 
 
 cdef class ReduceProgram(Executable):
@@ -307,17 +311,26 @@ cdef class ReduceProgram(Executable):
         if units < 16:
             size = self.r.reduced * tiles.columns
             self.r.parts = max(1, min(PARTS, size // PART_SIZE, total))
+        self.r.whole = not self.r.by_rows and self.r.parts == 1
+        if self.r.whole:
+            size = self.r.reduced * tiles.columns
+            self.r.column_jobs = max(1, min(self.r.column_tiles, ceil_div(size, PART_SIZE)))
+        few = f"{name}_{lowering.folded}_few"
+        self.r.few = NULL
+        if self.r.whole and self.r.step and 0 < self.r.reduced <= FEW_ROWS and few in TABLE:
+            self.r.few = <cols_fn>kernel(few)
 
     cdef int run(self, char** slots) noexcept nogil:
         cdef ReduceJob job
         cdef Py_ssize_t results = self.r.kept * self.r.width
-        cdef Py_ssize_t size = results * self.r.parts * self.r.accumulator + 64
-        cdef Py_ssize_t jobs, workers, scratch, k
+        cdef Py_ssize_t size, jobs, workers, scratch, k
         if results == 0:
             return 0
         jobs = self.r.kept * self.r.parts
         workers = thread_count()
         scratch = self.r.tiles.scratch + 64
+        size = workers * self.r.tiles.tile_columns if self.r.whole else results * self.r.parts
+        size = size * self.r.accumulator + 64
         job.program = &self.r
         job.slots = slots
         job.partial = scratch_alloc(size)
@@ -328,38 +341,57 @@ cdef class ReduceProgram(Executable):
             if job.scratch != NULL:
                 scratch_free(job.scratch, scratch * workers)
             return 1
-        fill(job.partial, size - 64, self.r.identity, self.r.accumulator)
-        if self.r.tiles.columns and self.r.reduced:
+        if not self.r.whole:
+            fill(job.partial, size - 64, self.r.identity, self.r.accumulator)
+        if self.r.whole or (self.r.tiles.columns and self.r.reduced):
             if self.work < CHUNK_WORK or jobs * self.r.column_jobs == 1:
                 for k in range(jobs * self.r.column_jobs):
                     run_reduction(&job, k, 0)
             else:
                 par(run_reduction, &job, jobs * self.r.column_jobs)
-        finish(&self.r, &job, results)
+        if not self.r.whole:
+            finish(&self.r, &job, results)
         scratch_free(job.partial, size)
         scratch_free(job.scratch, scratch * workers)
         return 0
 
 
 cdef void run_reduction(void* argument, Py_ssize_t chunk, int worker) noexcept nogil:
-    """One part of one kept index (and one tile of columns)."""
+    """One part of one kept index (and some tiles of columns)."""
     cdef ReduceJob* job = <ReduceJob*>argument
     cdef Reduction* program = job.program
     cdef TileCode* tiles = program.tiles
     cdef char* regs[MAX_REGISTERS]
-    cdef Py_ssize_t column_tile = chunk % program.column_jobs
+    cdef Py_ssize_t run = chunk % program.column_jobs
     cdef Py_ssize_t part = chunk // program.column_jobs % program.parts
     cdef Py_ssize_t kept = chunk // program.column_jobs // program.parts
     cdef char* scratch = <char*>((<size_t>(job.scratch + worker * (tiles.scratch + 64))
                                   + 63) & ~<size_t>63)
     cdef char* into = job.partial + (part * program.kept
                                      + kept) * program.width * program.accumulator
-    prepare(tiles, job.slots, regs, scratch)
+    if program.reduced:
+        prepare(tiles, job.slots, regs, scratch)
     if program.by_rows:
         fold_rows(program, tiles, job.slots, regs, kept, part, into)
-    else:
-        add_columns(program, tiles, job.slots, regs, kept, part, column_tile * tiles.tile_columns,
-                    into)
+        return
+    cdef Py_ssize_t tile = program.column_tiles * run // program.column_jobs
+    cdef Py_ssize_t end = program.column_tiles * (run + 1) // program.column_jobs
+    cdef Py_ssize_t column, columns
+    while tile < end and not interrupted():
+        column = tile * tiles.tile_columns
+        columns = min(tiles.tile_columns, tiles.columns - column)
+        if program.few != NULL:
+            add_few(program, job.slots, regs, kept, column, columns)
+        elif program.whole:
+            into = job.partial + worker * tiles.tile_columns * program.accumulator
+            fill(into, columns * program.accumulator, program.identity, program.accumulator)
+            add_columns(program, tiles, job.slots, regs, kept, part, column, columns, into)
+            store(program, into, job.slots[program.out_slot]
+                  + (kept * program.width + column) * program.stored, columns)
+        else:
+            add_columns(program, tiles, job.slots, regs, kept, part, column, columns,
+                        into + column * program.accumulator)
+        tile += 1
 
 
 cdef void fold_rows(Reduction* program, TileCode* tiles, char** slots, char** regs, Py_ssize_t kept,
@@ -395,42 +427,58 @@ cdef void fold_rows(Reduction* program, TileCode* tiles, char** slots, char** re
 
 
 cdef void add_columns(Reduction* program, TileCode* tiles, char** slots, char** regs,
-                      Py_ssize_t kept, Py_ssize_t part,
-                      Py_ssize_t column, char* into) noexcept nogil:
+                      Py_ssize_t kept, Py_ssize_t part, Py_ssize_t column, Py_ssize_t columns,
+                      char* into) noexcept nogil:
     """All rows of a part into one tile of columns."""
-    cdef Py_ssize_t low = program.reduced * part // program.parts
+    cdef Py_ssize_t row = program.reduced * part // program.parts
     cdef Py_ssize_t high = program.reduced * (part + 1) // program.parts
-    cdef Py_ssize_t columns = min(tiles.tile_columns, tiles.columns - column)
-    cdef Py_ssize_t row, rows, together = tiles.tile_rows
-    if program.step:                           # the kernel takes eight rows at a time
-        low -= low % 8
-        high -= high % 8 if part + 1 < program.parts else 0
-        together = PLAIN // columns // 8 * 8
-    row = low
+    cdef Py_ssize_t rows, together = tiles.tile_rows
+    if program.step:
+        together = PLAIN // columns
     while row < high and not interrupted():
         rows = min(together, high - row)
         run_tile(tiles, slots, regs, kept * program.reduced + row, 1 if program.step else rows,
                  column, columns)
-        program.add(regs[tiles.result], into + column * program.accumulator, rows, columns,
+        program.add(regs[tiles.result], into, rows, columns,
                     program.step if program.step else columns)
         row += rows
 
 
+cdef void add_few(Reduction* program, char** slots, char** regs, Py_ssize_t kept,
+                  Py_ssize_t column, Py_ssize_t columns) noexcept nogil:
+    """A tile of columns of a few rows, at once in the compute type."""
+    cdef float[PLAIN_COLUMNS] computed         # of half floats
+    cdef char* out = slots[program.out_slot] + (kept * program.width + column) * program.stored
+    cdef char* args[2]
+    args[0] = <char*>computed if program.narrow != NULL else out
+    args[1] = out
+    run_tile(program.tiles, slots, regs, kept * program.reduced, 1, column, columns)
+    program.few(regs[program.tiles.result], args[0], program.reduced, columns, program.step)
+    if program.narrow != NULL:
+        program.narrow(args, columns)
+
+
 cdef void finish(Reduction* program, ReduceJob* job, Py_ssize_t results) noexcept nogil:
-    """Combine the parts in order, convert, and store; a block at a time."""
-    cdef char[2048] computed
+    """Combine the parts in order, and store."""
     cdef char* args[3]
-    cdef char* out = job.slots[program.out_slot]
-    cdef Py_ssize_t part, at = 0, count
-    cdef char* first
+    cdef Py_ssize_t part
     for part in range(1, program.parts):
         args[0] = job.partial
         args[1] = job.partial + part * results * program.accumulator
         args[2] = job.partial
         program.combine(args, results)
+    store(program, job.partial, job.slots[program.out_slot], results)
+
+
+cdef void store(Reduction* program, char* total, char* out, Py_ssize_t results) noexcept nogil:
+    """Accumulators converted to what is stored, a block at a time."""
+    cdef char[2048] computed
+    cdef char* args[3]
+    cdef Py_ssize_t at = 0, count
+    cdef char* first
     while at < results and not interrupted():
         count = min(<Py_ssize_t>256, results - at)
-        first = job.partial + at * program.accumulator
+        first = total + at * program.accumulator
         if program.convert != NULL:
             args[0] = first
             args[1] = <char*>computed if program.narrow != NULL else out + at * program.stored
