@@ -96,6 +96,8 @@ MACROS = (
     ),
     Macro("scale_add_scale", "multiply(add(multiply(x, s), y), t)", "(x * s + y) * t", "x s y t"),
     Macro("silu", "multiply(x, sigmoid(x))", "x * sigmoid(x)", "x"),
+    Macro("divide_exp", "divide(x, add(exp(negative(y)), s))", "x / (exp(-y) + s)", "x y s"),
+    Macro("divide_exp", "divide(s, add(exp(negative(y)), t))", "s / (exp(-y) + t)", "y s t"),
     Macro("gate_sigmoid", "multiply(x, sigmoid(y))", "x * sigmoid(y)", "x y"),
     # Their derivatives.
     Macro("tanh_backward", "multiply(x, subtract(s, square(y)))", "x * (s - y * y)", "x s y"),
