@@ -583,3 +583,15 @@ def test_strides_beyond_any_address_reach_one_value(stride):
     x[::stride] = 7
     assert x[place].item() == 7 and x.tolist().count(7) == 1
     assert x.at[::stride].add(1)[place].item() == 8
+
+
+@pytest.mark.parametrize("key", [2, (1, slice(None, 2)), slice(1, 3), (Ellipsis, -1), slice(0, 0)])
+@pytest.mark.parametrize("dtype", [np.float32, np.int8, bool])
+def test_numbers_are_put_at_common_keys_without_a_plan(monkeypatch, key, dtype):
+    monkeypatch.setattr(sys.modules["mlxc.core.indexing"], "_writing_plan", None)
+    want = np.arange(12).reshape(3, 4).astype(dtype)
+    x = mx.array(want)
+    x[key] = 1
+    want[key] = 1
+    np.testing.assert_array_equal(np.array(x), want)
+    assert np.array(x).dtype == want.dtype

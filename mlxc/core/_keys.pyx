@@ -4,7 +4,7 @@ Each function gives None where the case is another one; those in ``indexing.py``
 """
 
 from mlxc._graph.array cimport array, wrap
-from mlxc._graph.bind cimport SLICE, like, reshape, row_code
+from mlxc._graph.bind cimport SLICE, broadcast_to_tuple, like, reshape, row_code
 from mlxc._graph.node cimport Node, new_node, put_input, set_inputs, shape_tuple
 
 cdef int SLICE_UPDATE = row_code("slice_update")
@@ -127,7 +127,7 @@ def read_basic(array x not None, key):
 
 def write_basic(array x not None, key, value):
     """What x[key] = value leaves in x, for such a key and an array of just the shape and dtype that
-    are selected; None for any other."""
+    are selected, or a single value of the dtype; None for any other."""
     cdef Selection found
     cdef Node node, update
     if type(value) is not array:
@@ -136,9 +136,13 @@ def write_basic(array x not None, key, value):
     if update.dtype != x.node.dtype:
         return None
     found = selection(x.node, key)
-    if found is None or found.shape != list(shape_tuple(update)):
+    if found is None:
         return None
-    if found.shape != found.sizes:
+    if update.ndim == 0:
+        update = broadcast_to_tuple(update, tuple(found.sizes))
+    elif found.shape != list(shape_tuple(update)):
+        return None
+    elif found.shape != found.sizes:
         update = reshape(update, tuple(found.sizes))
     if found.whole:
         return wrap(update)

@@ -322,10 +322,11 @@ def _select_mask(x, mask, value):
 
 def setitem(x, key, value):
     """The array that ``x[key] = value`` leaves in ``x``."""
+    if type(value) is not array or value.dtype != x.dtype:
+        value = _as_value(value, x.dtype)
     found = write_basic(x, key, value)
     if found is not None:
         return found
-    value = _as_value(value, x.dtype)
     if isinstance(key, (bool, np.bool_)):
         return _fit(value, x.shape) if key else x
     if isinstance(key, (array, np.ndarray, list)):
