@@ -227,11 +227,12 @@ cdef extern from *:
     ) noexcept nogil
 
 cdef inline bint takes_digits(const PackedProduct* g) noexcept nogil:
-    """Whether rows of x are multiplied by bytes, if they can be written as digits."""
-    return (
-        g.by_rows and g.m > FEW and has_digits()
-        and (g.packing.mode == AFFINE or g.packing.bits == 4)
-    )
+    """Whether rows of x are multiplied by bytes, if they can be written as digits. Few rows are if
+    their codes would be unpacked one by one otherwise."""
+    cdef bint affine = g.packing.mode == AFFINE
+    if not g.by_rows or not has_digits() or (not affine and g.packing.bits == 8):
+        return False
+    return g.m > FEW or not affine or (g.packing.bits != 4 and g.packing.bits != 8)
 
 
 cdef inline bint by_nibbles(const Packing* p) noexcept nogil:
