@@ -326,3 +326,16 @@ def test_empty_arrays_of_sizes_that_fit_are_computed_with():
     x = mx.broadcast_to(mx.ones((1, 1, 1)), (2**29, 0, 2**29))
     mx.eval(mx.exp(x)[::2], mx.transpose(x) + 1, x.sum(), x.sum(axis=0))
     assert x.sum(axis=-1).shape == (2**29, 0)
+
+
+@pytest.mark.parametrize(
+    "dtype, side", [("uint8", 64), ("float16", 32), ("int32", 16), ("int64", 8)]
+)
+def test_what_is_left_over_beside_whole_squares_is_transposed_as_well(dtype, side):
+    few = side // 4
+    sizes = [side - 1, side, *(side + k for k in (1, few, few + 1, side - 1)), 2 * side + few + 1]
+    for rows in sizes:
+        for columns in sizes:
+            x = np.arange(2 * rows * columns).reshape(2, rows, columns).astype(dtype)
+            turned = np.array(mx.contiguous(mx.transpose(mx.array(x), (2, 0, 1))))
+            np.testing.assert_array_equal(turned, x.transpose(2, 0, 1), err_msg=f"{rows} {columns}")

@@ -214,7 +214,8 @@ def _runs():
 
 
 # Whole cache lines are read, turned in a small square, and written as whole lines: neither side
-# comes back to a line that may be gone by then.
+# comes back to a line that may be gone by then. What is left over beside squares is turned by one
+# more that overlaps the last, unless it is a few elements only.
 TURN = """
 cdef void turn_{w}(
     char* dst, Py_ssize_t dst_stride, const char* src, Py_ssize_t src_stride, Py_ssize_t rows,
@@ -226,6 +227,12 @@ cdef void turn_{w}(
     cdef word{w}* row
     while i < rows:
         many = min(<Py_ssize_t>{side}, rows - i)
+        if {few} < many < {side} <= rows:
+            i = rows - {side}
+            turn_{w}(
+                dst + i * dst_stride, dst_stride, src + i * {w}, src_stride, {side}, columns
+            )
+            return
         j = 0
         while many == {side} and j + {side} <= columns:
             for c in range({side}):
@@ -237,6 +244,13 @@ cdef void turn_{w}(
                 for c in range({side}):
                     row[c] = square[c][r]
             j += {side}
+        if many == {side} and 0 < j < columns - {few}:
+            j = columns - {side}
+            turn_{w}(
+                dst + i * dst_stride + j * {w}, dst_stride, src + j * src_stride + i * {w},
+                src_stride, {side}, {side}
+            )
+            j = columns
         while j < columns:
             column = <const word{w}*>(src + j * src_stride) + i
             for r in range(many):
@@ -362,7 +376,7 @@ def render(isa):
     parts.append(_runs())
     names.append("take_rows")
     for w in WIDTHS:
-        parts.append(TURN.format(w=w, side=LINE // w) + MOVES.format(w=w))
+        parts.append(TURN.format(w=w, side=LINE // w, few=LINE // w // 4) + MOVES.format(w=w))
         names += [f"{kind}_{w}" for kind in ("turn", "take", "fold_set", "rows_set", "index_set")]
     for t, c in STORED.items():
         for op, formula in _formulas(t).items():
