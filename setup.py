@@ -180,10 +180,14 @@ def extensions():
 
 
 class BuildExtensions(build_ext):
-    """Compiles several modules at once, and all of them again when the flags changed."""
+    """Compiles several modules at once, and all of them again when the flags changed. What is built
+    in place keeps its objects in one folder, so that `build_ext --inplace` goes on from what
+    `pip install -e`, whose folders are temporary ones, has built."""
 
     def finalize_options(self):
         super().finalize_options()
+        if self.inplace:
+            self.build_lib, self.build_temp = "build/inplace", "build/objects"
         self.parallel = self.parallel or JOBS
         self.force = self.force or FLAGS_CHANGED
 
