@@ -29,12 +29,13 @@ from mlxc._graph.node cimport (
     ABSTRACT, BUNDLE, CALLED, EVALUATED, ON_DEVICE, OP_NONE, TRACED, Node, is_row_major, next_epoch,
     tracing,
 )
-from mlxc._graph.plan cimport Plan, Stored, same_params
+from mlxc._graph.plan cimport AT_ONCE, GENERAL, Plan, Stored, same_params
 from mlxc._graph.program cimport Backend
 from mlxc._graph.recipe cimport Prepared, Recipe, expand, find_prepared, keep_prepared
 from mlxc._graph.resize cimport resized, structure_of
-from mlxc._graph.run cimport run_plan
+from mlxc._graph.run cimport MOST_NODES, run_plan, run_single
 from mlxc._graph.schedule cimport make_plan
+from mlxc._graph.small cimport Small, find_small, keep_small
 from mlxc._graph.watching cimport PROFILER, WATCHER
 
 cdef extern from "Python.h":
@@ -652,6 +653,8 @@ cdef int run_window(Walk* walk, Py_ssize_t low, Py_ssize_t high, Lesson lesson) 
     plan = find_plan(&walk.window, params)
     if lesson is not None and low == 0 and high == walk.order.count:
         learn(lesson, plan, &walk.window)
+    elif low == 0 and high == walk.order.count <= MOST_NODES:
+        keep_small(<Node>walk.order.items[high - 1], plan, walk.window.items)
     return run_plan(plan, walk.window.items, None, NULL)
 
 
@@ -670,7 +673,7 @@ cdef int run_watched(Walk* walk, Py_ssize_t low, Py_ssize_t high, list roots) ex
 cdef int evaluate(list roots) except -1:
     """Give every root its data. One evaluation runs at a time; a nested one (from a finaliser, say)
     runs inside."""
-    global OWNER, OPEN
+    global OWNER
     cdef Node root
     cdef bint pending = False
     cdef unsigned long me
@@ -690,11 +693,29 @@ cdef int evaluate(list roots) except -1:
     try:
         evaluate_locked(roots)
     finally:
-        OWNER = 0
-        if WAITING and not OPEN:
-            OPEN = True
-            PyThread_release_lock(TURN)
+        end_turn()
     return 0
+
+
+cdef int evaluate_small(Plan plan, PyObject** window) except -1:
+    """Run a plan over the nodes of a small graph while nobody evaluates."""
+    global OWNER
+    OWNER = PyThread_get_thread_ident()
+    try:
+        if plan.single == GENERAL:
+            return run_plan(plan, window, None, NULL)
+        return run_single(plan, window)
+    finally:
+        end_turn()
+
+
+cdef void end_turn() noexcept:
+    """Let another thread evaluate."""
+    global OWNER, OPEN
+    OWNER = 0
+    if WAITING and not OPEN:
+        OPEN = True
+        PyThread_release_lock(TURN)
 
 
 cdef int wait_for_turn() except -1:
@@ -728,8 +749,13 @@ cdef list ALONE = [None]     # the roots of an evaluation of one node, so that n
 
 
 cdef int evaluate_one(Node root) except -1:
+    cdef Small small
     if root.flags & EVALUATED:
         return 0
+    if not (OWNER or OPEN) and WATCHER is None and PROFILER is None and find_small(root, &small):
+        if (<Plan>small.plan).single == AT_ONCE:
+            return run_single(<Plan>small.plan, small.window)
+        return evaluate_small(<Plan>small.plan, small.window)
     if ALONE[0] is not None:     # in use, by another thread or further out
         return evaluate([root])
     ALONE[0] = root

@@ -13,6 +13,7 @@ from mlxc._graph.node cimport (
     ABSTRACT, EVALUATED, ON_DEVICE, Node, live_nodes, placement, set_first_placement, set_placement,
     shape_tuple,
 )
+from mlxc._graph.small cimport Small, find_small
 
 
 cdef object wrapped(object result):
@@ -98,6 +99,12 @@ def handle(Node node not None):
 def is_evaluated(array x not None):
     """Whether the value is there already."""
     return x.node.flags & EVALUATED != 0
+
+
+def has_small_plan(array x not None):
+    """Whether the value is pending and its plan is found without the long walk."""
+    cdef Small small
+    return not x.node.flags & EVALUATED and find_small(x.node, &small)
 
 
 def is_transposed(array x not None):

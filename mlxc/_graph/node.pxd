@@ -4,6 +4,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
+from mlxc._graph.dtypes cimport itemsize
 from mlxc._memory.buffer cimport Buffer
 
 cdef enum:
@@ -56,10 +57,9 @@ cdef void set_first_placement(uint16_t where) noexcept
 
 cdef uint64_t next_epoch() noexcept
 cdef Node new_node(int dtype, int ndim)
-cdef void set_inputs(Node node, int count) except *
+cdef int set_inputs(Node node, int count) except -1
 cdef void detach(Node node) noexcept
 cdef void set_row_major(Node node) noexcept
-cdef bint is_row_major(Node node) noexcept
 cdef Node leaf_node(int dtype, int ndim, const Py_ssize_t* shape, Buffer buffer)
 cdef Node scalar_node(int dtype, object value)
 cdef tuple shape_tuple(Node node)
@@ -72,6 +72,19 @@ cdef inline void put_input(Node node, int k, Node value) noexcept:
     Py_INCREF(value)
     node.inputs[k] = <PyObject*>value
     node.flags |= value.flags & (TRACED | ABSTRACT)
+
+cdef inline bint is_row_major(Node node) noexcept:
+    """Whether an evaluated node is dense in C order; axes of size 1 do not matter."""
+    cdef Py_ssize_t step = itemsize[node.dtype]
+    cdef int axis
+    if node.size <= 1:
+        return True
+    for axis in range(node.ndim - 1, -1, -1):
+        if node.shape[axis] != 1:
+            if node.strides[axis] != step:
+                return False
+            step *= node.shape[axis]
+    return True
 
 # how many transforms are tracing: TRACED nodes keep their inputs while any is
 cdef int tracing() noexcept

@@ -205,7 +205,7 @@ cdef Node new_node(int dtype, int ndim):
     return node
 
 
-cdef void set_inputs(Node node, int count) except *:
+cdef int set_inputs(Node node, int count) except -1:
     """Make room for count inputs, to be filled by put_input in order."""
     if count > INLINE_INPUTS:
         node.inputs = <PyObject**>PyMem_Malloc(count * sizeof(PyObject*))
@@ -214,6 +214,7 @@ cdef void set_inputs(Node node, int count) except *:
             raise MemoryError()
         memset(node.inputs, 0, count * sizeof(PyObject*))
     node.nin = count
+    return 0
 
 
 cdef int new_outputs(Node node, int count) except -1:
@@ -237,20 +238,6 @@ cdef void set_row_major(Node node) noexcept:
     for axis in range(node.ndim - 1, -1, -1):
         node.strides[axis] = step
         step *= node.shape[axis] if node.shape[axis] > 1 else 1
-
-
-cdef bint is_row_major(Node node) noexcept:
-    """Whether an evaluated node is dense in C order; axes of size 1 do not matter."""
-    cdef Py_ssize_t step = itemsize[node.dtype]
-    cdef int axis
-    if node.size <= 1:
-        return True
-    for axis in range(node.ndim - 1, -1, -1):
-        if node.shape[axis] != 1:
-            if node.strides[axis] != step:
-                return False
-            step *= node.shape[axis]
-    return True
 
 
 cdef Node leaf_node(int dtype, int ndim, const Py_ssize_t* shape, Buffer buffer):

@@ -44,6 +44,15 @@ cdef class Plan:
     cdef unsigned long long hashed
     cdef list params               # the parameters that belong to the key
     cdef bint resized              # made of another one, by _graph.resize
+    # of the plan of a small graph: how it runs, its only step or None, and its only result
+    cdef int single
+    cdef Step only
+    cdef Stored result
+
+cdef enum:                         # Plan.single
+    GENERAL = 0                    # as any plan
+    ONE_STEP = 1                   # one step gives the one result
+    AT_ONCE = 2                    # likewise, without the GIL being released or Python running
 
 cdef Step program_step(Executable program, Program source, list outputs, list donors)
 cdef Step kernel_step(

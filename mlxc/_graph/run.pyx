@@ -17,7 +17,7 @@ from libc.string cimport memcpy, memset
 
 from mlxc._graph.kernel cimport View
 from mlxc._graph.node cimport EVALUATED, OP_NONE, TRACED, Node, detach, tracing
-from mlxc._graph.plan cimport Plan, Step, Stored
+from mlxc._graph.plan cimport AT_ONCE, GENERAL, ONE_STEP, Plan, Step, Stored
 from mlxc._graph.program cimport device_backend
 from mlxc._graph.watching cimport PROFILER
 from mlxc._memory.buffer cimport Buffer, block_size, new_buffer
@@ -408,4 +408,56 @@ cdef int run_plan(Plan plan, PyObject** window, Node call, grow_fn grow) except 
                 Py_DECREF(<object>memory.buffers[k])
         if block != few:
             PyMem_Free(block)
+    return 0
+
+
+# Plans of small graphs: mostly one step, one result, and nothing to undo.
+
+cdef int classify(Plan plan) except -1:
+    cdef Step step
+    plan.single = GENERAL
+    if len(plan.steps) > 1 or len(plan.stored) != 1 or plan.on_device:
+        return 0
+    plan.result = <Stored>plan.stored[0]
+    if plan.result.index != plan.nwindow - 1 or plan.nwindow > MOST_NODES:
+        return 0
+    if not plan.steps:
+        plan.single = AT_ONCE
+        return 0
+    step = <Step>plan.steps[0]
+    if step.nout != 1 or step.out_slots[0] != plan.result.slot or plan.nslots != plan.nleaves + 1:
+        return 0
+    plan.only = step
+    plan.single = AT_ONCE if step.program is not None and plan.work < QUICK else ONE_STEP
+    return 0
+
+
+cdef int run_single(Plan plan, PyObject** window) except -1:
+    cdef char* data[MOST_NODES + 1]
+    cdef PyObject* leaves[MOST_NODES]
+    cdef Memory memory
+    cdef Node node = <Node>window[plan.nwindow - 1]   # another thread may drop it meanwhile
+    cdef Step step = plan.only
+    cdef Stored result = plan.result
+    cdef Buffer buffer
+    cdef int slot = 0
+    cdef Py_ssize_t k
+    for k in range(plan.nwindow - 1):
+        if (<Node>window[k]).flags & EVALUATED:
+            leaves[slot] = window[k]
+            data[slot] = (<Node>window[k]).data
+            slot += 1
+    if step is None:
+        buffer = (<Node>leaves[result.slot]).buffer
+        if buffer is None:      # a view of a scalar
+            return run_plan(plan, window, None, NULL)
+    else:
+        if step.donors[0] >= 0:
+            buffer = (<Node>leaves[step.donors[0]]).buffer
+        else:
+            buffer = new_buffer(step.out_bytes[0])
+        data[result.slot] = buffer.data
+        memory.data = data
+        run_step(step, &memory, plan.work < QUICK)
+    settle(node, <PyObject*>buffer, data[result.slot] + result.offset, result.strides)
     return 0

@@ -12,7 +12,8 @@ from libc.string cimport memcpy
 from mlxc._backends.cpu.blocks cimport Block, add_axis, fold_fn, move_parallel, start_block
 from mlxc._backends.cpu.kernels cimport kernel
 from mlxc._backends.cpu.tiles cimport (
-    MAX_REGISTERS, STACK_SCRATCH, TileCode, Tiles, prepare, run_next_tile, run_tile,
+    FULL, LOOP, MAX_REGISTERS, STACK_SCRATCH, Instruction, Stream, TileCode, Tiles, prepare,
+    run_next_tile, run_tile,
 )
 from mlxc._graph.dtypes cimport itemsize
 from mlxc._graph.evaluate cimport set_backend
@@ -25,7 +26,7 @@ from mlxc._graph.bind import ROWS
 from mlxc._table.dtypes import COMPUTE_SIZE, DTYPES
 
 from .kernels import TABLE
-from .lowering import FULL, Lowering
+from .lowering import Lowering
 
 DEBUG = int(os.environ.get("MLXC_DEBUG", "0") or 0)
 
@@ -91,6 +92,10 @@ cdef class MapProgram(Executable):
     cdef Tiles tiles
     cdef TileCode* code
     cdef Py_ssize_t row_tiles, column_tiles
+    # a single loop over memory as it lies, in one tile: how often; 0: not so
+    cdef Py_ssize_t at_once
+    cdef int[8] once_slots
+    cdef Py_ssize_t[8] once_offsets
 
     def __init__(self, Program program):
         axes = range(len(program.space))
@@ -103,11 +108,40 @@ cdef class MapProgram(Executable):
         self.row_tiles = ceil_div(self.code.rows, self.code.tile_rows)
         self.column_tiles = ceil_div(self.code.columns, self.code.tile_columns)
         self.work = program.work
+        self.find_loop()
+
+    cdef int find_loop(self) except -1:
+        """See whether running comes to one call of one loop."""
+        cdef Instruction* only = self.code.code
+        cdef Stream* s
+        cdef int k, j
+        self.at_once = 0
+        if (self.code.ncode != 1 or only.kind != LOOP or only.shape != FULL
+                or not self.code.direct or self.row_tiles * self.column_tiles != 1):
+            return 0
+        for k in range(only.count):
+            for j in range(self.code.nstreams):
+                s = &self.code.streams[j]
+                if s.reg == only.args[k]:
+                    self.once_slots[k] = s.slot
+                    self.once_offsets[k] = s.offset
+                    break
+            else:
+                return 0
+        self.at_once = self.code.rows * self.code.columns
+        return 0
 
     cdef int run(self, char** slots) noexcept nogil:
         cdef MapJob job
         cdef Py_ssize_t count = self.row_tiles * self.column_tiles
         cdef Py_ssize_t workers
+        cdef char* args[8]
+        cdef int k
+        if self.at_once:
+            for k in range(self.code.code.count):
+                args[k] = slots[self.once_slots[k]] + self.once_offsets[k]
+            (<loop_fn>self.code.code.function)(args, self.at_once)
+            return 0
         if count == 0:
             return 0
         job.tiles = self.code

@@ -1,0 +1,3 @@
+"""Types of mlxc._graph.small, written by docs/stubs.py."""
+
+class Known: ...
