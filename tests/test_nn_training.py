@@ -139,3 +139,75 @@ def test_low_rank_updates_of_a_quantized_layer_are_trained():
         optimizer.update(model, gradients)
         mx.eval(model.parameters(), optimizer.state)
     assert loss.item() < 0.1 * first.item()
+
+
+# ---- models as arguments ----
+
+
+def squares(model, x):
+    return (model(x) ** 2).sum()
+
+
+def flat(tree):
+    return {name: value.tolist() for name, value in tree_flatten(tree)}
+
+
+def test_a_model_that_is_an_argument_is_itself_inside_of_the_function():
+    model, x = xor_model(), mx.array(X)
+    weight, seen = model.layers[0].weight, []
+
+    def loss(model, x, scale=1.0):
+        seen.append(model)
+        return squares(model, x) * scale
+
+    expected = flat(nn.value_and_grad(model, squares)(model, x)[1])
+    value, gradients = mx.value_and_grad(loss)(model, x)
+    assert seen[0] is model and value.item() == squares(model, x).item()
+    assert flat(gradients) == expected and type(gradients) is dict
+    named = mx.grad(lambda x, net: squares(net, x), argnums=[], argnames=["net"])(x, net=model)
+    assert flat(named[1]["net"]) == expected
+    assert model.layers[0].weight is weight
+
+
+def test_a_model_keeps_what_the_function_has_changed_in_it():
+    model = nn.Sequential(nn.BatchNorm(2), nn.Linear(2, 2))
+    mx.grad(squares)(model, mx.array([[1.0, 2.0], [3.0, 5.0]]))
+    np.testing.assert_allclose(model.layers[0].running_mean.tolist(), [0.2, 0.35], rtol=1e-6)
+
+    def loss(parameters):
+        parameters["mean"] = 0.5 * parameters["mean"] + parameters["w"][0].mean()
+        return (parameters["w"][0] * parameters.pop("once")).sum()
+
+    parameters = {"w": [mx.array([1.0, 3.0])], "mean": mx.array(4.0), "once": mx.array(2.0)}
+    weight = parameters["w"][0]
+    assert mx.grad(loss)(parameters)["w"][0].tolist() == [2, 2]
+    assert parameters["mean"].item() == 4 and parameters["w"][0] is weight
+
+
+def test_a_model_has_its_arrays_back_after_an_error():
+    model = xor_model()
+    before = dict(tree_flatten(model))
+
+    def loss(model):
+        model.layers[0].bias = mx.zeros(16)
+        raise KeyError("no such thing")
+
+    with pytest.raises(KeyError, match="no such thing"):
+        mx.grad(loss)(model)
+    after = dict(tree_flatten(model))
+    assert [name for name in after if after[name] is not before[name]] == ["layers.0.bias"]
+
+
+def test_one_model_as_two_arguments_has_two_gradients():
+    model, x = nn.Linear(2, 1), mx.array(X)
+    both = mx.grad(lambda a, b: (a(x) * 3 * b(x)).sum(), argnums=(0, 1))(model, model)
+    once = mx.grad(lambda a: (a(x) * 3 * model(x)).sum())(model)
+    np.testing.assert_allclose(np.add(*(g["weight"] for g in both)), once["weight"], rtol=1e-6)
+
+
+def test_tuples_of_types_of_their_own_stay_what_they_are():
+    class Pair(tuple):
+        pass
+
+    gradients = mx.grad(lambda p: (p[0] * p[1]).sum())(Pair([mx.ones(2), mx.zeros(2)]))
+    assert type(gradients) is Pair and gradients[1].tolist() == [1, 1]

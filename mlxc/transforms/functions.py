@@ -234,9 +234,8 @@ def _differentiated(op, fun, argnums, argnames):
         chosen = [args[n] for n in numbers] + [kwargs[name] for name in names]
         leaves, skeleton = trees.flatten(chosen)
         _check_inputs(op, leaves, "what is differentiated with respect to")
-        with Tracing():
-            inputs = placeholders(leaves)
-            traced = trees.unflatten(skeleton, new_handles(inputs))
+        inputs = placeholders(leaves)
+        with Tracing(), trees.Loan(chosen, new_handles(inputs)) as traced:
             new_args = list(args)
             for n, value in zip(numbers, traced):
                 new_args[n] = value
@@ -244,7 +243,7 @@ def _differentiated(op, fun, argnums, argnames):
             value = _scalar_value(op, outputs)
             cotangents = pull_back(mx, [value], inputs, [mx.ones_like(value)])
         gradients = [mx.zeros_like(x) if ct is None else ct for x, ct in zip(leaves, cotangents)]
-        result = trees.unflatten(trees.flatten(chosen)[1], gradients)
+        result = trees.unflatten(skeleton, gradients)
         return outputs, _arranged(result, numbers, names, single)
 
     return value_and_gradient

@@ -1,5 +1,7 @@
 """Python trees of arrays, as transforms take and give them: lists, tuples and dicts, nested."""
 
+from copy import copy
+
 from mlxc._graph import array
 
 
@@ -34,10 +36,54 @@ def unflatten(skeleton, leaves):
 
 
 def _rebuilt(like, items):
-    """A sequence of like's type: named tuples keep their fields."""
-    if isinstance(like, tuple):
-        return type(like)(*items) if hasattr(like, "_fields") else tuple(items)
-    return items
+    """A list, or a tuple of like's type: named tuples keep their fields."""
+    return tuple.__new__(type(like), items) if isinstance(like, tuple) else items
+
+
+class Loan:
+    """A tree with other arrays for its own, lent: ``with Loan(tree, arrays) as lent``.
+
+    Dicts and lists of types of their own, as modules are, stay the objects that they are, so that
+    they may be called, and get their arrays back at the end; plain ones are copied, so that threads
+    may share them. What the function has put into them itself, as running averages are, stays.
+    """
+
+    def __init__(self, tree, arrays):
+        self._tree, self._arrays = tree, iter(arrays)
+        self._places = []  # (container, the container lent, key, what was lent, what was there)
+        self._known = set()
+
+    def __enter__(self):
+        return self._lent(self._tree)
+
+    def __exit__(self, kind, error, trace):
+        for container, lent, key, new, old in self._places:
+            try:
+                now = lent[key]
+            except LookupError:  # the function has removed it
+                continue
+            if now is new and lent is container:
+                container[key] = old
+            elif now is not new and lent is not container and kind is None:
+                container[key] = now
+
+    def _lent(self, node):
+        if isinstance(node, array):
+            return next(self._arrays)
+        if isinstance(node, tuple):
+            return _rebuilt(node, [self._lent(item) for item in node])
+        if not isinstance(node, (dict, list)):
+            return node
+        # One that stands in the tree twice can only hold the arrays of one of its places.
+        plain = type(node) in (dict, list) or id(node) in self._known
+        self._known.add(id(node))
+        lent = copy(node) if plain else node
+        for key, item in [*node.items()] if isinstance(node, dict) else enumerate(node):
+            new = self._lent(item)
+            if new is not item:
+                lent[key] = new
+                self._places.append((node, lent, key, new, item))
+        return lent
 
 
 class _Leaf:
