@@ -164,8 +164,45 @@ def test_what_is_only_folded_is_read_as_it_is_stored(monkeypatch):
             mx.eval(mx.mean(half, axis=axis), mx.max(small, axis=axis))
         assert made and not any("load_" in text for text in made)
         made.clear()
-        mx.eval(mx.var(half, axis=1))  # what is subtracted from, too, is widened once
-    assert any("load_f16" in text and "sum_f32_rows" in text for text in made)
+        mx.eval(mx.var(half, axis=1))
+        assert any("sum_centered_f16_rows" in text for text in made)
+        assert not any("load_" in text for text in made)
+        made.clear()
+        mx.eval(mx.softmax(half, axis=1))  # maps read what is widened
+    assert any("load_f16" in text and "max_f16_rows" in text for text in made)
+
+
+SQUARED = [(1, 1), (3, 5), (64, 8), (200, 3), (37, 1009), (5, 9001), (300, 130), (4, 33, 70)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("shape", SQUARED, ids=str)
+def test_squares_are_summed_up_as_values_are_read(dtype, shape):
+    rng = np.random.default_rng(4)
+    x = mx.array(rng.standard_normal(shape, np.float32) + 3, dtype=getattr(mx, dtype))
+    wide = np.array(x.astype(mx.float32)).astype(np.float64)
+    ours = x.astype(mx.float32)
+    shapes = [shape, shape[-1:], (*shape[:-1], 1)]
+    others = [np.float32(2.5), *(rng.standard_normal(s).astype(np.float32) for s in shapes)]
+    for axis in (None, *range(len(shape)), (0, len(shape) - 1)):
+        found, expected = mx.sum(mx.square(ours), axis=axis), np.square(wide).sum(axis)
+        np.testing.assert_allclose(np.array(found), expected, rtol=2e-6)
+        for other in [*others, np.float32(wide.mean(axis, keepdims=True))]:
+            found = mx.sum(mx.square(ours - mx.array(other)), axis=axis)
+            expected = np.square(wide - other).sum(axis)
+            np.testing.assert_allclose(np.array(found), expected, rtol=4e-6, atol=1e-5)
+
+
+def test_squares_of_infinities_and_nans_are_what_they_are():
+    x = np.zeros((40, 50), np.float32)
+    x[3, 7], x[5, 9] = np.inf, np.nan
+    for axis in (0, 1):
+        np.testing.assert_array_equal(
+            np.array(mx.sum(mx.square(mx.array(x)), axis)), (x * x).sum(axis)
+        )
+        mean = mx.mean(mx.array(x), axis, keepdims=True)
+        centered = np.array(mx.sum(mx.square(mx.array(x) - mean), axis))
+        assert np.isnan(centered).sum() == 2 and not np.isnan(np.delete(centered, 9)).all()
 
 
 @pytest.mark.parametrize(

@@ -665,9 +665,14 @@ cdef list operands_of(tuple value):
     return [value[3]] if value[0] in ("cast", "reduce") else []
 
 
+cdef bint is_difference(tuple value):
+    return value[0] == "op" and ROW_NAMES[value[1]] == "subtract"
+
+
 cdef list last_uses(Program program):
     """For each value, the last place where it may be read. A back end may compute a value that only
-    one other reads as part of that other one: its operands are then read that late."""
+    one other reads as part of that other one, and differences as part of all that read them: their
+    operands are then read that late."""
     count = len(program.values)
     readers = [[] for _ in range(count)]
     for k, value in enumerate(program.values):
@@ -676,8 +681,8 @@ cdef list last_uses(Program program):
     written = {output[0] for output in program.outputs}
     place = list(range(count))   # where a value may be computed at the latest
     for k in range(count - 1, -1, -1):
-        if len(readers[k]) == 1 and k not in written:
-            place[k] = place[readers[k][0]]
+        if k not in written and (len(readers[k]) == 1 or is_difference(program.values[k])):
+            place[k] = max([place[reader] for reader in readers[k]], default=k)
     return [max([place[reader] for reader in readers[k]], default=k) for k in range(count)]
 
 

@@ -16,8 +16,18 @@ ctypedef void (*copy_fn)(
 # rows values each repeated n times (expand_4 ...).
 ctypedef void (*rows_fn)(const char* a, char* out, Py_ssize_t rows, Py_ssize_t n) noexcept nogil
 
+# The same of squares, of values less a center for each row.
+ctypedef void (*centered_rows_fn)(
+    const char* a, const char* center, char* out, Py_ssize_t rows, Py_ssize_t n
+) noexcept nogil
+
 # acc[j] = combine(acc[j], a[r, j] for all r): rows of n values, a step of elements apart, into n
 # accumulators (op_type_cols).
 ctypedef void (*cols_fn)(
     const char* a, char* acc, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step
+) noexcept nogil
+
+# The same of squares, of values less a center for each column.
+ctypedef void (*centered_cols_fn)(
+    const char* a, const char* center, char* acc, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step
 ) noexcept nogil

@@ -1,4 +1,5 @@
-"""Prints the loops of reductions: ``op_type_rows``, ``op_type_part`` and ``op_type_cols``.
+"""Prints the loops of reductions: ``op_type_rows``, ``op_type_part`` and ``op_type_cols``, and
+those of sums of squares, ``sum_square_type_...`` and ``sum_centered_type_...``.
 
 Standard library only: ``setup.py`` runs it. ``render(isa)`` gives Cython sources by module name,
 sized so that each compiles in seconds. The text stands in ``reduce_templates``. Rules the loops
@@ -8,6 +9,8 @@ keep:
 * A NaN anywhere makes max and min NaN. Complex numbers are ordered by real part, then imaginary.
 * Short rows stay in one vector of lanes; narrow columns are widened by taking several rows as one.
 * Columns are read as they lie, a stripe of vectors down a few rows, which stay in registers.
+* Squares are summed up as values are read: of values themselves, or of what is left of them when
+  a row's or a column's center is taken away.
 * What is stored narrower than it is computed (half floats; small integers, of which the extrema are
   taken) is read as it stands: such kernels are named by the stored type.
 """
@@ -45,7 +48,29 @@ COMPUTED = ("i32", "u32", "i64", "u64", "f32", "f64")
 SMALL = ("i8", "u8", "i16", "u16")
 ORDERED = (*COMPUTED, *HALF, *SMALL)  # whose extrema are found as they are stored
 NUMBERS = ("sum", "prod", "max", "min")  # what is reduced of numbers
-MODULES = {"reduce_sum": ("sum", "prod", "all", "any"), "reduce_order": ("max", "min")}
+SQUARES = ("square", "centered")  # forms of sums
+SQUARED = ("f32", *HALF)  # of what
+MODULES = {
+    "reduce_sum": ("sum", "prod", "all", "any"),
+    "reduce_square": SQUARES,
+    "reduce_order": ("max", "min"),
+}
+# What stands in the loops where values have centers: {A} is a center's type, {V} a vector of them.
+CENTERS = {
+    "centers": ", const char* c",
+    "value_of": ", {A} center",
+    "from_row": ", {V}_zero() + center",
+    "of_row": ", (<const {A}*>c)[r]",
+    "middles": ", const {A}* center",
+    "from_k": ", {V}_load(center + k * {wide_lanes})",
+    "from_end": ", {V}_load(center + end)",
+    "of_piece": ", center",
+    "of_j": ", center + j",
+    "near": "    cdef {A}[{wide}] near\n",
+    "bring_near": "            near[j] = (<const {A}*>c)[j % n]\n",
+    "of_near": ", near",
+    "of_all": ", <const {A}*>c",
+}
 
 
 def _stored_types(op):
@@ -86,15 +111,21 @@ def _identity(op, t):
     return f"{'U' if t[0] == 'u' else ''}INT{bits}_MAX"
 
 
+def _centers(words):
+    """What stands in the loops for centers, nothing where there are none."""
+    return {k: text.format(**words) if words["centered"] else "" for k, text in CENTERS.items()}
+
+
 def _columns(words, n, size):
     """The loops over columns; rows are read as vectors of n values of a size in bytes."""
     words = {**words, "wide_lanes": n, "wide": STRIPE * n, "down": ROWS_DOWN}
+    words |= _centers(words)
     text, choices = "", ""
     for count in range(STRIPE, 0, -1):
         lines = max(1, count * n * size // 64)
         text += DOWN.format(count=count, lines=lines, **words)
         choices += f"    elif count == {count}:\n"
-        choices += "        {key}_down_{count}(x, acc, rows, n, step, soon)\n".format(
+        choices += "        {key}_down_{count}(x{of_piece}, acc, rows, n, step, soon)\n".format(
             count=count, **words
         )
     return text + TALL.format(choices=choices, **words) + COLS.format(**words)
@@ -102,10 +133,11 @@ def _columns(words, n, size):
 
 class Loops:
     """The kernels of one operation over one stored type: values are read as lanes of `lane`, rows
-    give values of `lane` or `total`, and columns are added up in `total`."""
+    give values of `lane` or `total`, and columns are added up in `total`. The form says which
+    squares they are of, if any."""
 
-    def __init__(self, op, t, isa):
-        self.op, self.t, self.isa = op, t, isa
+    def __init__(self, op, t, isa, form=""):
+        self.op, self.t, self.isa, self.form = op, t, isa, form
         compute = "f32" if t in HALF else t
         self.lane = "f64" if (op, compute) == ("prod", "f32") else compute
         wide = op in ("sum", "prod") and compute == "f32"
@@ -113,14 +145,15 @@ class Loops:
         self.row = "i32" if t in SMALL else compute
         self.few, self.wide = vectors.lanes(self.lane, isa)
         self.counts = sorted({self.few, self.wide})
-        self.key = f"{op}_{t}"
+        self.key = f"{op}_{form}_{t}" if form else f"{op}_{t}"
         if t in HALF:
             read, load = t + "_to_f32({})", t + "_load_{n}"
         else:
             read, load = "{}", f"{self.lane}x{{n}}_load"
             if self.lane != compute:
                 load = "f32_wide_{n}"
-        self.load = load
+        self.plain_load = load
+        self.load = f"{t}_{form}_{{n}}" if form else load
         self.sticky = op in ("max", "min") and self.lane[0] == "f"
         self.words = {
             "key": self.key,
@@ -132,10 +165,18 @@ class Loops:
             "identity": _identity(op, self.lane),
             "few_lanes": self.few,
             "wide_lanes": self.wide,
-            "read": read.format("x[r * n + i]"),
-            "read_row": read.format("x[r * step + i]"),
+            "read": self.squared(read.format("x[r * n + i]"), "(<const float*>c)[r]"),
+            "read_row": self.squared(read.format("x[r * step + i]"), "center[i]"),
             "block": BLOCK,
+            "wide": STRIPE * self.wide,
+            "centered": form == "centered",
         }
+
+    def squared(self, value, center):
+        """A value as the form has it."""
+        if not self.form:
+            return value
+        return f"square_f32({value}{' - ' + center if self.form == 'centered' else ''})"
 
     def c_types(self):
         """The vectors that the loops need, as (type, count)."""
@@ -167,6 +208,11 @@ class Loops:
                 made[f"{vector}_doubles"] = vectors.doubles(n)
             if self.t in HALF:
                 made[f"{self.t}_load_{n}"] = vectors.load_half(self.t, n, self.isa)
+            if self.form:
+                made["square_f32"] = vectors.SQUARE
+                made[self.load.format(n=n)] = vectors.load_square(
+                    self.load.format(n=n), self.plain_load.format(n=n), n, self.t, self.form
+                )
         if self.sticky:
             made[f"sticky_{self.op}_{vector}"] = vectors.sticky(self.op, self.lane, self.wide)
         return made
@@ -176,6 +222,7 @@ class Loops:
         vector, load = f"{self.lane}x{n}", self.load.format(n=n)
         join, lanes = f"{self.op}_{vector}", [f"lane[{k}]" for k in range(8)]
         words = {**self.words, "n": n, "V": vector, "W": vector, "load": load, "join": join}
+        words |= _centers(words)
         words["tree"] = _tree(join, lanes)
         if self.op == "sum" and self.lane[0] == "f":
             words["doubles"] = "value"
@@ -192,13 +239,19 @@ class Loops:
     def rows(self):
         """The loops over rows."""
         text = "".join(self.over(n) for n in self.counts)
-        return text + ROWS.format(kind="rows", O=C_TYPE[self.row], **self.words)
+        return text + self.folds("rows", self.row)
+
+    def folds(self, kind, out):
+        """The loop over rows, each to a value of type `out`."""
+        vector = f"{self.lane}x{self.wide}"
+        words = self.words | _centers({**self.words, "V": vector})
+        return ROWS.format(kind=kind, O=C_TYPE[out], **words)
 
     def source(self):
         """All loops."""
         text = self.rows()
         if self.row != self.total:
-            text += ROWS.format(kind="part", O=C_TYPE[self.total], **self.words)
+            text += self.folds("part", self.total)
         vector = f"{self.lane}x{self.wide}"
         words = {
             **self.words,
@@ -210,9 +263,13 @@ class Loops:
         words["identity"] = _identity(self.op, self.total)
         return text + _columns(words, self.wide, SIZE.get(self.t, 2))
 
+    def has_few(self):
+        """Whether there are loops over a few rows: results are what is joined."""
+        return self.lane == self.row and self.form != "centered"
+
     def few_rows(self, words):
-        """The loops over columns of a few rows, if results are what is joined."""
-        if self.lane != self.row:
+        """The loops over columns of a few rows, if there are any."""
+        if not self.has_few():
             return ""
         size = SIZE.get(self.t, 2)
         text = ""
@@ -228,7 +285,7 @@ class Loops:
     def names(self):
         """Names and functions of the table."""
         names = _names(self.key, "rows" if self.row == self.total else "part")
-        if self.lane == self.row:
+        if self.has_few():
             names[f"{self.key}_few"] = f"{self.key}_few"
         return names
 
@@ -281,6 +338,7 @@ class Logical:
             "stepD": f"{self.op}_b8_step",
             "identity": rows["identity"],
             "read_row": "x[r * step + i]",
+            "centered": False,
         }
         return LOGICAL.format(op=self.op, **rows) + _columns(columns, self.wide, 1)
 
@@ -304,7 +362,8 @@ def preamble(loops):
 def _real(ops, isa):
     """All loops of some operations over real numbers and booleans, and their names."""
     loops = [Loops(op, t, isa) for op in ops if op in NUMBERS for t in _stored_types(op)]
-    loops += [Logical(op, isa) for op in ops if op not in ("sum", "prod")]
+    loops += [Loops("sum", t, isa, form) for form in ops if form in SQUARES for t in SQUARED]
+    loops += [Logical(op, isa) for op in ops if op not in ("sum", "prod", *SQUARES)]
     names = {}
     for each in loops:
         names |= each.names()

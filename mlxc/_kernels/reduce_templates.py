@@ -40,7 +40,9 @@ EXTERN = '\n\ncdef extern from *:\n    """\n{inline}    """\n{declared}'
 # Sums of floats: lanes are added in blocks, and blocks in double.
 OVER_SUM = """
 
-cdef inline double {key}_over_{n}(const {T}* a, Py_ssize_t size) noexcept nogil:
+cdef inline double {key}_over_{n}(
+    const {T}* a, Py_ssize_t size{value_of}
+) noexcept nogil:
     \"\"\"At least {n} values.\"\"\"
     cdef {V}[8] lane
     cdef {V} value
@@ -49,20 +51,20 @@ cdef inline double {key}_over_{n}(const {T}* a, Py_ssize_t size) noexcept nogil:
     while i + 8 * {n} <= size:
         stop = size if size - i < {block} else i + {block}
         for k in range(8):
-            lane[k] = {load}(a + i + k * {n})
+            lane[k] = {load}(a + i + k * {n}{from_row})
         i += 8 * {n}
         while i + 8 * {n} <= stop:
             for k in range(8):
-                lane[k] = lane[k] + {load}(a + i + k * {n})
+                lane[k] = lane[k] + {load}(a + i + k * {n}{from_row})
             i += 8 * {n}
         value = {tree}
         total = total + {doubles}
     value = {V}_zero()
     while i + {n} <= size:
-        value = value + {load}(a + i)
+        value = value + {load}(a + i{from_row})
         i += {n}
     if i < size:
-        value = value + {V}_last({load}(a + size - {n}), size - i, 0)
+        value = value + {V}_last({load}(a + size - {n}{from_row}), size - i, 0)
     if size < 8 * {n}:
         return <double>sum_{V}_fold(value)
     return sum_{W}_fold(total + {doubles})
@@ -127,17 +129,19 @@ cdef inline {A} {key}_over_{n}(const {T}* a, Py_ssize_t size) noexcept nogil:
 
 ROWS = """
 
-cdef void {key}_{kind}(const char* a, char* out, Py_ssize_t rows, Py_ssize_t n) noexcept nogil:
+cdef void {key}_{kind}(
+    const char* a{centers}, char* out, Py_ssize_t rows, Py_ssize_t n
+) noexcept nogil:
     cdef const {T}* x = <const {T}*>a
     cdef {O}* y = <{O}*>out
     cdef {A} value
     cdef Py_ssize_t r, i
     if n >= {wide_lanes}:
         for r in range(rows):
-            y[r] = <{O}>{key}_over_{wide_lanes}(x + r * n, n)
+            y[r] = <{O}>{key}_over_{wide_lanes}(x + r * n, n{of_row})
     elif n >= {few_lanes}:
         for r in range(rows):
-            y[r] = <{O}>{key}_over_{few_lanes}(x + r * n, n)
+            y[r] = <{O}>{key}_over_{few_lanes}(x + r * n, n{of_row})
     else:
         for r in range(rows):
             value = {identity}
@@ -193,7 +197,7 @@ cdef void sum_c64_rows(const char* a, char* out, Py_ssize_t rows, Py_ssize_t n) 
 DOWN = """
 
 cdef inline void {key}_down_{count}(
-    const {T}* x, {D}* acc, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step,
+    const {T}* x{middles}, {D}* acc, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step,
     Py_ssize_t soon
 ) noexcept nogil:
     \"\"\"Columns of {count} vectors, the last of which may overlap the one before it. So many of
@@ -202,16 +206,16 @@ cdef inline void {key}_down_{count}(
     cdef {A}[{count} * {wide_lanes}] joined
     cdef Py_ssize_t r, k, end = n - {wide_lanes}
     for k in range({count} - 1):
-        lane[k] = {load}(x + k * {wide_lanes})
-    lane[{count} - 1] = {load}(x + end)
+        lane[k] = {load}(x + k * {wide_lanes}{from_k})
+    lane[{count} - 1] = {load}(x + end{from_end})
     for r in range(1, rows):
         if r <= soon:
             for k in range({lines}):
                 ask(<const char*>(x + {down} * step) + 64 * k, 0, 2)    # second level
         x += step
         for k in range({count} - 1):
-            lane[k] = {join}(lane[k], {load}(x + k * {wide_lanes}))
-        lane[{count} - 1] = {join}(lane[{count} - 1], {load}(x + end))
+            lane[k] = {join}(lane[k], {load}(x + k * {wide_lanes}{from_k}))
+        lane[{count} - 1] = {join}(lane[{count} - 1], {load}(x + end{from_end}))
     for k in range({count} - 1):
         {V}_store(joined + k * {wide_lanes}, lane[k])
     {V}_store(joined + end, lane[{count} - 1])
@@ -222,7 +226,7 @@ cdef inline void {key}_down_{count}(
 TALL = """
 
 cdef inline void {key}_piece(
-    const {T}* x, {D}* acc, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step,
+    const {T}* x{middles}, {D}* acc, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step,
     Py_ssize_t soon
 ) noexcept nogil:
     cdef Py_ssize_t count = (n + {wide_lanes} - 1) // {wide_lanes}, r, i
@@ -233,7 +237,7 @@ cdef inline void {key}_piece(
 {choices}
 
 cdef void {key}_tall(
-    const {T}* x, {D}* acc, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step
+    const {T}* x{middles}, {D}* acc, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step
 ) noexcept nogil:
     cdef Py_ssize_t r, j, width, count, soon
     for r in range(0, rows, {down}):
@@ -246,7 +250,7 @@ cdef void {key}_tall(
             width = n - j if n - j < {wide} else {wide}
             if 0 < n - j - width < {wide_lanes}:
                 width -= {wide_lanes}    # so that what is left fills a vector
-            {key}_piece(x + r * step + j, acc + j, count, width, step, soon)
+            {key}_piece(x + r * step + j{of_j}, acc + j, count, width, step, soon)
             j += width
 """
 
@@ -254,12 +258,12 @@ cdef void {key}_tall(
 COLS = """
 
 cdef void {key}_cols(
-    const char* a, char* acc, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step
+    const char* a{centers}, char* acc, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step
 ) noexcept nogil:
     cdef const {T}* x = <const {T}*>a
     cdef {D}* y = <{D}*>acc
     cdef {D}[{wide}] buffer
-    cdef Py_ssize_t j, k, many
+{near}    cdef Py_ssize_t j, k, many
     if 0 < 2 * n <= {wide} and rows >= 64 and step == n:
         many = {wide} // n
         while many > 1 and many * n % {wide_lanes}:
@@ -268,13 +272,13 @@ cdef void {key}_cols(
             many = {wide} // n
         for j in range(many * n):
             buffer[j] = {identity}
-        {key}_tall(x, buffer, rows // many, many * n, many * n)
+{bring_near}        {key}_tall(x{of_near}, buffer, rows // many, many * n, many * n)
         for k in range(many):
             for j in range(n):
                 y[j] = {stepD}(y[j], buffer[k * n + j])
         x += rows // many * many * n
         rows %= many
-    {key}_tall(x, y, rows, n, step)
+    {key}_tall(x{of_all}, y, rows, n, step)
 """
 
 # Columns of a few rows: nothing but registers stands between what is read and the results.

@@ -123,6 +123,17 @@ STICKY = """\
     }}
 """
 
+SQUARE = (
+    "    static inline float square_f32(float x) { return x * x; }\n",
+    "    float square_f32(float x) noexcept nogil\n",
+)
+LOAD_SQUARE = """\
+    static inline f32x{n} {name}(const {C} *a{parameter}) {{
+        f32x{n} x = {load}(a){minus};
+        return x * x;
+    }}
+"""
+
 LOAD_HALF = """\
     static inline f32x{n} {t}_load_{n}(const uint16_t *a) {{
         return (f32x{n}){expr};
@@ -251,6 +262,16 @@ def doubles(n):
 def load_wide(n):
     """n floats read as doubles."""
     return LOAD_WIDE.format(n=n), f"    f64x{n} f32_wide_{n}(const float* a) noexcept nogil\n"
+
+
+def load_square(name, load, n, t, form):
+    """The squares of n values that `load` reads, centered ones less a vector of centers."""
+    words = {"name": name, "load": load, "n": n, "C": C_TYPE.get(t, "uint16_t")}
+    words |= {"parameter": "", "minus": ""}
+    if form == "centered":
+        words |= {"parameter": f", f32x{n} center", "minus": " - center"}
+    declaration = "    f32x{n} {name}(const {C}* a{parameter}) noexcept nogil\n"
+    return LOAD_SQUARE.format(**words), declaration.format(**words)
 
 
 def load_half(t, n, isa):

@@ -88,6 +88,7 @@ class Lowering:
         self.expanded = {}  # (register, shape) -> register
         self.stored = {}  # value -> (register, dtype's word) of what is loaded as it is
         self.packed = {}  # value -> register that holds it as it is to be stored
+        self.center = -1  # register of what is taken away before squares are summed up
 
     # ---- registers and streams
 
@@ -246,9 +247,9 @@ class Lowering:
     def in_one_pass(self, k, name, layout=""):
         """Whether a loop from half floats to half floats does for a value that is made of what was
         loaded, and only stored; then it is emitted."""
-        _, _, dtype, operands = self.values[k]
-        short = DTYPES[dtype].short
-        if short not in HALF or k not in self.only_stored:
+        operands = self.values[k][3]
+        at, short = self.only_stored.get(k, (k, ""))
+        if short not in HALF:
             return False
         layout = layout or self.layout_of([self.reg_of[i] for i in operands])[0]
         kernel = f"{name}_{short}_{layout}"
@@ -264,16 +265,24 @@ class Lowering:
                 return False
         if any(self.shapes[r] != FULL for r, letter in zip(regs, layout) if letter == "v"):
             return False
-        self.packed[k] = self.register(FULL, DTYPES[dtype].size)
-        self.emit(LOOP, kernel, (*regs, self.packed[k]), FULL)
+        self.packed[at] = self.register(FULL, 2)
+        self.emit(LOOP, kernel, (*regs, self.packed[at]), FULL)
         return True
 
     def find_only_stored(self, needed):
-        """Values that nothing else is made of, and that are stored in the dtype they are of."""
-        read = {i for k, v in enumerate(self.values) if needed[k] for i in macros.operands_of(v)}
+        """Of values that nothing else is made of, and that are stored in the dtype they are of:
+        themselves and the dtype's word. Of what such a value is a cast of, the same."""
+        read = [i for k, v in enumerate(self.values) if needed[k] for i in macros.operands_of(v)]
         outputs = self.program.outputs
         cast = {value for value, dtype, *_ in outputs if dtype != self.values[value][2]}
-        return {output[0] for output in outputs} - read - cast
+        found, written = {}, {output[0] for output in outputs}
+        for k in written - set(read) - cast:
+            found[k] = k, DTYPES[self.values[k][2]].short
+            kind, dtype, _, operand = self.values[k][:4]
+            if kind == "cast" and DTYPES[dtype].short == "f32":
+                if read.count(operand) == 1 and operand not in written:
+                    found[operand] = found[k]
+        return found
 
     def nearest_layout(self, name, compute, layout):
         """A layout there is a loop for, with as many of the wanted single values as possible."""
@@ -299,6 +308,8 @@ class Lowering:
         self.emit(LOOP, name, (reg, reg), self.shapes[reg])
 
     def lower_cast(self, k):
+        if k in self.packed:
+            return
         _, source, target, operand = self.program.values[k]
         source, target = DTYPES[source], DTYPES[target]
         reg = self.rounded(operand, source.short)
@@ -321,30 +332,27 @@ class Lowering:
             self.stored[k] = self.stored[operand]
 
     def fold_source(self, k):
-        """What a reduction reads, and the word of its kernel: values as they are stored, if it has
-        a loop for them and nobody else needs them widened."""
-        _, row_code, dtype, operand = self.program.values[k]
-        reg, short = self.stored.get(operand, (None, None))
-        if f"{ROWS[row_code].name}_{short}_cols" in TABLE and self.only_folded(operand):
-            if self.shapes[reg] == FULL:
-                return reg, short
-        return self.grow(self.reg_of[operand], FULL), DTYPES[dtype].compute
-
-    def only_folded(self, k):
-        """Whether a loaded value, or casts that leave it as it is, is read by reductions alone."""
-        for at, value in enumerate(self.values):
-            if k in macros.operands_of(value) and value[0] != "reduce":
-                if at not in self.stored or not self.only_folded(at):
-                    return False
-        return True
+        """What a reduction reads, the register of a center or -1, and the first words of its
+        kernel: values are read as they are stored, if it has a loop for them."""
+        kind, row_code, dtype, operands = self.values[k]
+        operand, center, name = operands, -1, ROWS[row_code].name
+        if kind == "squares":
+            operand, name = operands[0], f"{name}_square"
+            if len(operands) == 2:
+                center, name = self.reg_of[operands[1]], f"{ROWS[row_code].name}_centered"
+        reg, short = self.stored.get(operand, (-1, ""))
+        if f"{name}_{short}_cols" in TABLE and self.shapes[reg] == FULL:
+            return reg, center, f"{name}_{short}"
+        return self.grow(self.reg_of[operand], FULL), center, f"{name}_{DTYPES[dtype].compute}"
 
     def lower_fold(self, k):
         """A reduction along the row: FULL to COLUMN."""
-        _, row_code, dtype, _ = self.program.values[k]
-        reg, word = self.fold_source(k)
+        dtype = self.values[k][2]
+        reg, center, words = self.fold_source(k)
         compute = DTYPES[dtype].compute
         out = self.register(COLUMN, COMPUTE_SIZE[compute])
-        self.emit(FOLD, f"{ROWS[row_code].name}_{word}_rows", (reg, out), COLUMN)
+        read = (reg,) if center < 0 else (reg, self.grow(center, COLUMN))
+        self.emit(FOLD, f"{words}_rows", (*read, out), COLUMN)
         self.reg_of[k] = out
         self.types[k] = compute
         if DTYPES[dtype].short in NARROW:
@@ -401,12 +409,38 @@ class Lowering:
         values = self.program.values
         if not macros.ENABLED:
             return values, [True] * len(values)
-        single = [
-            shape == SINGLE or (shape == COLUMN and self.tile_rows == 1)
-            for shape in self.value_shapes(position)
-        ]
+        shapes = self.value_shapes(position)
+        single = [shape == SINGLE or (shape == COLUMN and self.tile_rows == 1) for shape in shapes]
+
+        def central(x, center):
+            if shapes[x] != FULL:
+                return False
+            if self.program.kind == "rows":
+                return shapes[center] != FULL
+            if self.by_rows():
+                return single[center]
+            return self.down_columns(position.get(center))
+
         outputs = [output[0] for output in self.program.outputs]
-        return macros.Matcher(values, outputs, single).rewrite()
+        return macros.Matcher(values, outputs, single, central).rewrite()
+
+    def by_rows(self):
+        """Whether the innermost dimension is reduced."""
+        return len(self.program.space) - 1 in self.program.reduced
+
+    def down_columns(self, position):
+        """Whether a stream gives each column one value, the same in all rows that are reduced."""
+        if position is None or self.stream_shape(position) != FULL:
+            return False
+        steps, left = (
+            self.stream_outer[position],
+            prod(self.program.space[a] for a in self.program.reduced),
+        )
+        for size, step in zip(reversed(self.outer), reversed(steps)):
+            if left > 1 and step != 0:
+                return False
+            left //= size
+        return True
 
     def estimate_live(self, position):
         """How many full registers are alive at once, roughly."""
@@ -446,7 +480,7 @@ class Lowering:
                 self.lower_fold(k)
         self.result = -1
         if result is not None:
-            self.result, self.folded = self.fold_source(result)
+            self.result, self.center, self.folded = self.fold_source(result)
         else:
             for p, output in enumerate(self.program.outputs):
                 self.lower_output(len(self.loads) + p, output)
@@ -459,7 +493,7 @@ class Lowering:
     def drop_unread(self):
         """Leave out what nobody reads: values that were widened, but are folded as stored, or
         narrowed, but stored from what they were."""
-        read, code = {self.result}, []
+        read, code = {self.result, self.center}, []
         for instruction in reversed(self.code):
             *operands, target = instruction[2]
             if self.fixed[target] or target in read:
@@ -514,7 +548,7 @@ class Lowering:
             for reg in args:
                 last[reg] = at
         if self.result >= 0:
-            last[self.result] = len(self.code)
+            last[self.result] = last[self.center] = len(self.code)
         gathered = {stream[2] for stream in self.streams if not stream[5]}
         offsets = [-1] * len(self.shapes)
         total = 0

@@ -41,22 +41,25 @@ for _macro in MACROS:
 
 def operands_of(value):
     """Indices of the values that a value reads."""
-    if value[0] in ("op", "macro"):
+    if value[0] in ("op", "macro", "squares"):
         return value[3]
     return (value[3],) if value[0] in ("cast", "reduce") else ()
 
 
 class Matcher:
     """One program's values against all patterns. ``single`` says of an index whether one value
-    serves the tile."""
+    serves the tile, ``central`` of two whether squares of the first less the second can be summed
+    up as the first is read."""
 
-    def __init__(self, values, outputs, single):
+    def __init__(self, values, outputs, single, central):
         self.values = values
         self.single = single
+        self.central = central
         self.readers = [0] * len(values)
         for value in values:
             for operand in set(operands_of(value)):
                 self.readers[operand] += 1
+        self.outputs = outputs
         for index in outputs:
             self.readers[index] += 2  # must be computed by itself
 
@@ -85,7 +88,7 @@ class Matcher:
             return {**bound, tree: index}
         name, children = tree
         found, given = self.call(index)
-        if found != name or (not root and self.readers[index] != 1):
+        if found != name or not (root or self.readers[index] == 1 or self.cheap(index)):
             return None
         orders = [given, given[::-1]] if name in COMMUTATIVE and len(given) == 2 else [given]
         for order in orders:
@@ -98,9 +101,28 @@ class Matcher:
                 return result
         return None
 
+    def cheap(self, index):
+        """Whether a value is better computed once more, in the pass of a macro, than kept."""
+        name, given = self.call(index)
+        return name == "subtract" and self.single[given[1]] and index not in self.outputs
+
+    def squares(self, index):
+        """("squares", row, dtype, operands) of a sum of squares; the second operand is a center.
+        None of other values."""
+        kind, row_code, dtype, operand = self.values[index]
+        if ROWS[row_code].name != "sum" or DTYPES[dtype].compute != "f32":
+            return None
+        found, given = self.call(operand)
+        if found != "square" or self.readers[operand] != 1:
+            return None
+        inner, pair = self.call(given[0])
+        if inner == "subtract" and self.central(*pair):
+            given = pair
+        return "squares", row_code, dtype, given
+
     def rewrite(self):
-        """The values with matches replaced by ("macro", kernel, dtype, operands), and which are
-        still needed."""
+        """The values with matches replaced by ("macro", kernel, dtype, operands) and sums of
+        squares by theirs, and which are still needed."""
         values = list(self.values)
         needed = [False] * len(values)
         for index in range(len(values) - 1, -1, -1):
@@ -108,6 +130,8 @@ class Matcher:
                 needed[index] = True
             if not needed[index]:
                 continue
+            if values[index][0] == "reduce":
+                values[index] = self.squares(index) or values[index]
             for macro, tree in PATTERNS.get(self.call(index)[0], ()):
                 bound = None if self.single[index] else self.match(tree, index, {}, root=True)
                 if bound is not None:

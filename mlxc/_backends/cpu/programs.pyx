@@ -18,7 +18,7 @@ from mlxc._backends.cpu.tiles cimport (
 from mlxc._graph.dtypes cimport itemsize
 from mlxc._graph.evaluate cimport set_backend
 from mlxc._graph.program cimport Backend, Executable, Program
-from mlxc._kernels.abi cimport cols_fn, loop_fn, rows_fn
+from mlxc._kernels.abi cimport centered_cols_fn, centered_rows_fn, cols_fn, loop_fn, rows_fn
 from mlxc._memory.buffer cimport scratch_alloc, scratch_free
 from mlxc._threads.pool cimport interrupted, par, thread_count
 
@@ -208,10 +208,16 @@ cdef void run_map_with(MapJob* job, Py_ssize_t chunk, char* scratch) noexcept no
 def plain_step(lowering):
     """Elements between the rows of a reduction that adds nothing but what it loads; 0 if it does
     more, or if its rows are not dense and equally far apart."""
-    _, _, _, shape, item, *_, outer, _ = lowering.streams[0]
     reduced = prod(lowering.program.space[a] for a in lowering.program.reduced)
     even = len(lowering.outer) == 1 or (lowering.outer and lowering.outer[-1] == reduced)
-    if lowering.code or not even or shape != FULL or not lowering.dense_in_row(0, item):
+    if lowering.code or not even:
+        return 0
+    registers = [stream[2] for stream in lowering.streams]
+    at = registers.index(lowering.result)
+    if lowering.center >= 0 and not lowering.streams[registers.index(lowering.center)][5]:
+        return 0
+    _, _, _, shape, item, *_, outer, _ = lowering.streams[at]
+    if shape != FULL or not lowering.dense_in_row(at, item):
         return 0
     return outer[-1] // item if outer[-1] % item == 0 and outer[-1] > 0 else 0
 
@@ -229,8 +235,9 @@ cdef void fill(char* out, Py_ssize_t size, const char* value, Py_ssize_t width) 
 cdef struct Reduction:
     TileCode* tiles
     bint by_rows
-    rows_fn fold             # a row to one accumulator
-    cols_fn add              # rows into a row of accumulators
+    void* fold               # a row to one accumulator: rows_fn, with centers centered_rows_fn
+    void* add                # rows into a row of accumulators: cols_fn or centered_cols_fn
+    int center               # register of centers, or -1
     cols_fn few              # a few rows where they stand to a row of results, or NULL
     loop_fn combine          # two accumulators
     loop_fn convert          # accumulator to compute type, or NULL
@@ -283,7 +290,7 @@ cdef class ReduceProgram(Executable):
         narrow = fact.short != fact.compute and fact.name != "bool_"
         self.r.narrow = <loop_fn>(kernel(f"store_{fact.short}_v") if narrow else NULL)
         self.set_identity(row, wide)
-        self.lay_out(program, k, row.name)
+        self.lay_out(program, k)
         self.work = program.work
 
     def set_identity(self, row, wide):
@@ -299,7 +306,7 @@ cdef class ReduceProgram(Executable):
         text = raw.tobytes()
         memcpy(self.r.identity, <char*>text, len(text))
 
-    def lay_out(self, Program program, k, name):
+    def lay_out(self, Program program, k):
         """Order the dimensions and choose between folding rows and adding columns."""
         cdef TileCode* tiles
         axes = list(range(len(program.space)))
@@ -323,6 +330,7 @@ cdef class ReduceProgram(Executable):
             lowering = Lowering(program, outer, inner, fold=False)
             lowering.lower(result=k, tile=(1, min(lowering.columns, PLAIN_COLUMNS)))
         self.tiles = Tiles(lowering)
+        self.r.center = lowering.center
         tiles = self.r.tiles = &self.tiles.c
         self.r.kept = self.r.reduced = 1
         for a in outer:
@@ -331,10 +339,10 @@ cdef class ReduceProgram(Executable):
             else:
                 self.r.kept *= program.space[a]
         if self.r.by_rows:
-            self.r.fold = <rows_fn>kernel(f"{name}_{lowering.folded}_part")
+            self.r.fold = kernel(f"{lowering.folded}_part")
             self.r.width = 1
         else:
-            self.r.add = <cols_fn>kernel(f"{name}_{lowering.folded}_cols")
+            self.r.add = kernel(f"{lowering.folded}_cols")
             self.r.width = tiles.columns
         tiles.tile_rows = min(tiles.tile_rows, max(self.r.reduced, 1))
         self.r.column_tiles = ceil_div(tiles.columns, tiles.tile_columns)
@@ -349,7 +357,7 @@ cdef class ReduceProgram(Executable):
         if self.r.whole:
             size = self.r.reduced * tiles.columns
             self.r.column_jobs = max(1, min(self.r.column_tiles, ceil_div(size, PART_SIZE)))
-        few = f"{name}_{lowering.folded}_few"
+        few = f"{lowering.folded}_few"
         self.r.few = NULL
         if self.r.whole and self.r.step and 0 < self.r.reduced <= FEW_ROWS and few in TABLE:
             self.r.few = <cols_fn>kernel(few)
@@ -454,7 +462,11 @@ cdef void fold_rows(Reduction* program, TileCode* tiles, char** slots, char** re
         while column < last and not interrupted():
             columns = min(tiles.tile_columns, last - column)
             run_tile(tiles, slots, regs, kept * program.reduced + row, rows, column, columns)
-            program.fold(regs[tiles.result], value, 1, rows * columns)
+            if program.center < 0:
+                (<rows_fn>program.fold)(regs[tiles.result], value, 1, rows * columns)
+            else:
+                (<centered_rows_fn>program.fold)(regs[tiles.result], regs[program.center], value,
+                                                 1, rows * columns)
             program.combine(args, 1)
             column += columns
         row += rows
@@ -467,14 +479,18 @@ cdef void add_columns(Reduction* program, TileCode* tiles, char** slots, char** 
     cdef Py_ssize_t row = program.reduced * part // program.parts
     cdef Py_ssize_t high = program.reduced * (part + 1) // program.parts
     cdef Py_ssize_t rows, together = tiles.tile_rows
+    cdef Py_ssize_t step = program.step if program.step else columns
     if program.step:
         together = PLAIN // columns
     while row < high and not interrupted():
         rows = min(together, high - row)
         run_tile(tiles, slots, regs, kept * program.reduced + row, 1 if program.step else rows,
                  column, columns)
-        program.add(regs[tiles.result], into, rows, columns,
-                    program.step if program.step else columns)
+        if program.center < 0:
+            (<cols_fn>program.add)(regs[tiles.result], into, rows, columns, step)
+        else:
+            (<centered_cols_fn>program.add)(regs[tiles.result], regs[program.center], into, rows,
+                                            columns, step)
         row += rows
 
 

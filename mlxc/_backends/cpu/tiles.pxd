@@ -15,7 +15,7 @@ cdef enum:                     # Instruction.kind
     LOOP = 0                   # loop_fn over the tile, the column or a single value
     EXPAND = 1                 # one value a row to the full tile
     REPEAT = 2                 # a single value to the full tile or the column
-    FOLD = 3                   # rows_fn: the full tile to one value a row
+    FOLD = 3                   # the full tile (and a center a row) to one value a row
     COPY = 4                   # as many bytes from register to register
 
 cdef struct Stream:

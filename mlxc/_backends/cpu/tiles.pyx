@@ -11,7 +11,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.string cimport memcpy
 
 from mlxc._backends.cpu.kernels cimport kernel
-from mlxc._kernels.abi cimport copy_fn, loop_fn, rows_fn
+from mlxc._kernels.abi cimport centered_rows_fn, copy_fn, loop_fn, rows_fn
 
 cdef copy_fn[9] COPIERS
 
@@ -209,6 +209,9 @@ cdef inline void run_instruction(Instruction* code, char** regs, Py_ssize_t rows
         for k in range(code.count):
             args[k] = regs[code.args[k]]
         (<loop_fn>code.function)(args, count)
+    elif code.kind == FOLD and code.count == 3:
+        (<centered_rows_fn>code.function)(regs[code.args[0]], regs[code.args[1]],
+                                          regs[code.args[2]], rows, columns)
     elif code.kind == FOLD:
         (<rows_fn>code.function)(regs[code.args[0]], regs[code.args[1]], rows, columns)
     elif code.kind == EXPAND:
