@@ -6,7 +6,9 @@
 import ctypes
 import multiprocessing
 import os
+import sys
 import threading
+import time
 
 import pytest
 from support import output_of, run_python
@@ -92,6 +94,30 @@ def test_threads_begin_with_neighbouring_chunks_of_their_own():
 
         par(note, 9)
         assert first == {0: 0, 1: 4}
+
+
+def times_slept():
+    """How often threads other than this one gave up their processor to wait."""
+    count = 0
+    for task in os.listdir("/proc/self/task"):
+        if int(task) != threading.get_native_id():
+            with open(f"/proc/self/task/{task}/status") as status:
+                lines = dict(line.split(":", 1) for line in status)
+            count += int(lines["voluntary_ctxt_switches"])
+    return count
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc says how often threads slept")
+def test_workers_stay_awake_for_work_that_follows_soon():
+    pool.set_num_threads(2)
+    quiet = ctypes.cast(ctypes.CDLL(None).abs, JOB)  # compiled: the worker waits for no Python
+    before = times_slept()
+    for _ in range(200):
+        _par(quiet, None, 2)
+        end = time.perf_counter() + 3e-4
+        while time.perf_counter() < end:
+            pass
+    assert times_slept() - before < 100
 
 
 def test_par_within_par_runs_in_the_calling_thread():

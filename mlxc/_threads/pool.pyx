@@ -137,7 +137,9 @@ cdef extern from * nogil:
     void pause "mlxc_pause"()
 
 cdef enum:
-    SPINS = 2000  # pauses before a thread goes to sleep: some tens of microseconds
+    SPINS = 1000  # pauses before a waiting thread lets others go first: some tens of microseconds
+    YIELD_EVERY = 16  # pauses from then on
+    PATIENCE = 24000  # pauses before it goes to sleep: some milliseconds
     LOOK_EVERY = 50  # milliseconds between looks for signals: they cost taking the GIL
 
 cdef uint64_t LEFT = 0xFFFFFFFF  # the half of the ticket that counts unclaimed chunks
@@ -293,12 +295,20 @@ cdef Py_ssize_t take_chunk(int worker, uint64_t chunks) noexcept nogil:
         share = share + 1 if share + 1 < shares else 0
 
 
+cdef inline void wait_a_little(int spins) noexcept nogil:
+    """The next region mostly follows within a millisecond, and waking a thread takes long: where
+    processors are virtual, they must be woken, too. Others who want the processor go first."""
+    pause()
+    if spins > SPINS and spins % YIELD_EVERY == 0:
+        sched_yield()
+
+
 cdef void wait_for(Py_ssize_t chunks) noexcept nogil:
     cdef int _spin
-    for _spin in range(SPINS):
+    for _spin in range(PATIENCE):
         if get(&pool.done) == <uint64_t>chunks:
             return
-        pause()
+        wait_a_little(_spin)
     pthread_mutex_lock(&mutex)
     put(&pool.caller_sleeps, 1)
     while get(&pool.done) != <uint64_t>chunks:
@@ -318,9 +328,9 @@ cdef void* worker_main(void* number) noexcept nogil:
     while not get(&pool.stop):
         if take_chunks(worker):
             spins = 0
-        elif spins < SPINS:
+        elif spins < PATIENCE:
+            wait_a_little(spins)
             spins += 1
-            pause()
         else:
             sleep_until_work()
             spins = 0
