@@ -93,6 +93,22 @@ def test_a_nan_stays_in_its_row_and_the_steps_behind_it(cell):
     assert np.isfinite(states).all()
 
 
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("held", [slice(0, 1), slice(-2, -1)], ids=["first", "last"])
+def test_gates_that_nobody_holds_take_no_memory_and_the_states_are_the_same(cell, held):
+    xs = [mx.array(x) for x in operands(cell, 8, 500, 33)]
+    saved = run(cell, xs)
+    expected = [to_np(x) for x in saved][held]
+    gates = saved[-1].nbytes
+    mx.reset_peak_memory()
+    before = mx.get_active_memory()
+    outs = run(cell, xs)[held]
+    mx.eval(outs)
+    assert mx.get_peak_memory() - before < gates
+    for out, wanted in zip(outs, expected, strict=True):
+        np.testing.assert_array_equal(to_np(out), wanted)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_large_inputs_saturate_without_overflow(cell):
     xs = operands(cell, 2, 3, 17)

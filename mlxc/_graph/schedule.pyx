@@ -358,13 +358,15 @@ class Planner:
             operands.append((slot, offset, dtype, shape, strides))
         outputs = []
         picks = self.picks_of(k) if is_bundle(node) else [k]
-        for pick in picks:
+        for position, pick in enumerate(picks):
             if isinstance(pick, int):
                 slot = self.materialize(pick)
                 _, offset, shape, strides = self.layouts[pick]
                 outputs.append((slot, offset, node_dtype(self.nodes[pick]), shape, strides))
-            else:   # an output that nobody holds any more still needs somewhere to go
+            else:   # what nobody holds any more still needs somewhere to go
                 shape, dtype = pick
+                if row.skips_last and position == len(picks) - 1 and not self.on_device:
+                    shape = (0,)
                 item = size_of_dtype(dtype)
                 slot = self.new_slot(prod(shape) * item)
                 outputs.append((slot, 0, dtype, shape, dense_strides(shape, item)))

@@ -166,11 +166,12 @@ cdef void pack_back(Sequence* s, Py_ssize_t block) noexcept nogil:
             out[j] = <f32>0.0
         out += BLOCK
 
-# ---- forward: sums are (gates, BLOCK) of one row, of the product alone ----
+# ---- forward: sums are (gates, BLOCK) of one row, of the product alone; gates that are saved lie
+# `apart` numbers from each other ----
 
 cdef inline void lstm_row(
     f32_in x, f32_in sums, f32_in before, f32_out saved, f32_out cell, f32_out hidden,
-    Py_ssize_t size, Py_ssize_t n
+    Py_ssize_t size, Py_ssize_t apart, Py_ssize_t n
 ) noexcept nogil:
     cdef Py_ssize_t j
     cdef f32 i, f, g, o, c
@@ -181,16 +182,16 @@ cdef inline void lstm_row(
         o = sigmoid_f32(x[3 * size + j] + sums[3 * BLOCK + j])
         c = f * before[j] + i * g
         saved[j] = i
-        saved[size + j] = f
-        saved[2 * size + j] = g
-        saved[3 * size + j] = o
+        saved[apart + j] = f
+        saved[2 * apart + j] = g
+        saved[3 * apart + j] = o
         cell[j] = c
         hidden[j] = o * tanh_f32(c)
 
 
 cdef inline void gru_row(
     f32_in x, f32_in sums, f32_in before, f32_in bias, f32_out saved, f32_out hidden,
-    Py_ssize_t size, Py_ssize_t n
+    Py_ssize_t size, Py_ssize_t apart, Py_ssize_t n
 ) noexcept nogil:
     cdef Py_ssize_t j
     cdef f32 reset, keep, inner, new
@@ -200,9 +201,9 @@ cdef inline void gru_row(
         inner = sums[2 * BLOCK + j] + bias[j]
         new = tanh_f32(x[2 * size + j] + reset * inner)
         saved[j] = reset
-        saved[size + j] = keep
-        saved[2 * size + j] = inner
-        saved[3 * size + j] = new
+        saved[apart + j] = keep
+        saved[2 * apart + j] = inner
+        saved[3 * apart + j] = new
         hidden[j] = (<f32>1.0 - keep) * new + keep * before[j]
 
 
@@ -216,6 +217,9 @@ cdef void step_forward(
     Sequence* s, Py_ssize_t step, Py_ssize_t first, Py_ssize_t count, Py_ssize_t block
 ) noexcept nogil:
     cdef f32[TALL * 4 * BLOCK] sums
+    cdef f32[4 * BLOCK] unread                   # gates that nobody wants saved
+    cdef f32* saved = unread
+    cdef Py_ssize_t apart = BLOCK if s.saved == NULL else s.size
     cdef f32* panel = s.panels + block * s.panel
     cdef Py_ssize_t line = s.steps * s.size      # numbers between the states of two rows
     cdef Py_ssize_t start = block * BLOCK, ldc = s.gates * BLOCK, r, gate, at_row
@@ -233,20 +237,21 @@ cdef void step_forward(
     for r in range(count):
         at_row = (first + r) * s.steps + step
         before = states + r * line + start
+        if s.saved != NULL:
+            saved = s.saved + at_row * 4 * s.size + start
         if s.cell == LSTM:
             before = s.cells + (at_row - 1) * s.size + start
             if step == 0:
                 before = s.other + (first + r) * s.size + start
             lstm_row(
-                s.x + at_row * 4 * s.size + start, sums + r * ldc, before,
-                s.saved + at_row * 4 * s.size + start, s.cells + at_row * s.size + start,
-                s.hidden + at_row * s.size + start, s.size, width,
+                s.x + at_row * 4 * s.size + start, sums + r * ldc, before, saved,
+                s.cells + at_row * s.size + start, s.hidden + at_row * s.size + start, s.size,
+                apart, width,
             )
         elif s.cell == GRU:
             gru_row(
-                s.x + at_row * 3 * s.size + start, sums + r * ldc, before, s.other + start,
-                s.saved + at_row * 4 * s.size + start, s.hidden + at_row * s.size + start, s.size,
-                width,
+                s.x + at_row * 3 * s.size + start, sums + r * ldc, before, s.other + start, saved,
+                s.hidden + at_row * s.size + start, s.size, apart, width,
             )
         else:
             rnn_row(

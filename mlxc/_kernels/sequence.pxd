@@ -27,7 +27,7 @@ cdef struct Sequence:
     Py_ssize_t panel         # numbers of a packed block
     const f32* first         # (batch, size): hidden states ahead of the first step
     f32* hidden              # (batch, steps, size)
-    f32* saved               # (batch, steps, 4 * size): gru and lstm
+    f32* saved               # (batch, steps, 4 * size): gru and lstm; NULL: nobody wants it
     # gru: the bias of the state's part of the new gate (size); lstm: cells ahead of the first step
     const f32* other
     f32* cells               # (batch, steps, size): lstm

@@ -277,6 +277,7 @@ ROWS = register(
             partial_cotangents=True,
             vmap=_vmap_of("recurrent", lambda cell: (1, 3) if cell == "gru" else (1,)),
             contiguous=True,
+            skips_last=True,
             samples=_samples,
         ),
         Kernel(

@@ -163,6 +163,9 @@ class Kernel(Row):
     contiguous: bool | Sequence[bool] = False
     # whether the kernel may find its only output over its first operand; it must not fail then
     overwrites: bool = False
+    # whether the processor's kernel leaves its last output out if nobody holds it: that comes
+    # without elements
+    skips_last: bool = False
     samples: Any = None  # (mx, rng) -> [(operands, params), ...] for the free tests
     no_kernel: str = ""  # why there is no Metal kernel, if there is none
     kind = "kernel"

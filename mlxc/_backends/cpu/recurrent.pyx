@@ -32,6 +32,7 @@ cdef struct Run:
     step_fn step
     Py_ssize_t tall         # rows of a task
     Py_ssize_t now          # the step in hand
+    Py_ssize_t shares       # that its blocks of units are cut into, see _threads
     Py_ssize_t from_step, to_step, by
 
 
@@ -41,9 +42,13 @@ cdef void pack_block(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
 
 
 cdef void take_units(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
-    """One block of units of the step in hand, all rows."""
+    """One block of units of the step in hand, all rows. Every other step a thread goes through its
+    blocks the other way: the last weights that it read are the ones in its cache."""
     cdef Run* run = <Run*>arg
-    cdef Py_ssize_t first = 0
+    cdef Py_ssize_t first = 0, blocks = run.s.blocks, share
+    if run.now & 1:
+        share = ((chunk + 1) * run.shares - 1) // blocks
+        chunk = blocks * share // run.shares + blocks * (share + 1) // run.shares - 1 - chunk
     while first < run.s.batch:
         run.step(&run.s, run.now, first, min(<Py_ssize_t>TALL, run.s.batch - first), chunk)
         first += TALL
@@ -72,6 +77,7 @@ cdef void go(Run* run) noexcept nogil:
     if threads == 1 or (weights <= CACHED and tasks >= threads) or weights * s.batch < ALONE:
         par(take_rows, run, tasks)
         return
+    run.shares = min(threads, s.blocks)
     run.now = run.from_step
     while run.now != run.to_step and not interrupted():
         par(take_units, run, s.blocks)
@@ -108,7 +114,9 @@ cdef int launch_recurrent(View* ins, int nin, View* outs, int nout, object param
     run.from_step, run.to_step, run.by = 0, s.steps, 1
     s.x, s.first, s.hidden = <f32*>ins[0].data, <f32*>ins[2].data, <f32*>outs[0].data
     if s.cell != RNN:
-        s.other, s.saved = <f32*>ins[3].data, <f32*>outs[nout - 1].data
+        s.other = <f32*>ins[3].data
+        if outs[nout - 1].size:
+            s.saved = <f32*>outs[nout - 1].data
     if s.cell == LSTM:
         s.cells = <f32*>outs[1].data
     with nogil:
