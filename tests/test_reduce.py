@@ -193,6 +193,18 @@ def test_squares_are_summed_up_as_values_are_read(dtype, shape):
             np.testing.assert_allclose(np.array(found), expected, rtol=4e-6, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "shape", [(0, 0), (0, 3), (3, 0), (0, 0, 0), (0, 2, 0), (3, 0, 4)], ids=str
+)
+def test_squares_of_nothing_are_summed_up(shape):
+    x = np.zeros(shape, np.float32)
+    for axis in (None, *range(len(shape)), (0, 1)):
+        for other in (shape, shape[-1:], (*shape[:-1], 1)):
+            for ours in (mx.array(x), mx.zeros(shape)):
+                found = mx.sum(mx.square(ours - mx.ones(other)), axis)
+                np.testing.assert_array_equal(np.array(found), x.sum(axis))
+
+
 def test_squares_of_infinities_and_nans_are_what_they_are():
     x = np.zeros((40, 50), np.float32)
     x[3, 7], x[5, 9] = np.inf, np.nan

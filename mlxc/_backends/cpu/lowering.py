@@ -432,12 +432,11 @@ class Lowering:
         """Whether a stream gives each column one value, the same in all rows that are reduced."""
         if position is None or self.stream_shape(position) != FULL:
             return False
-        steps, left = (
-            self.stream_outer[position],
-            prod(self.program.space[a] for a in self.program.reduced),
-        )
-        for size, step in zip(reversed(self.outer), reversed(steps)):
-            if left > 1 and step != 0:
+        left = prod(self.program.space[a] for a in self.program.reduced)
+        for size, step in zip(reversed(self.outer), reversed(self.stream_outer[position])):
+            if left <= 1:
+                break
+            if step != 0:
                 return False
             left //= size
         return True
