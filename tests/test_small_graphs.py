@@ -33,7 +33,7 @@ FUNCTIONS = {
     "an operation": lambda x: mx.sin(x),
     "two operands": lambda x: x - x,
     "a number": lambda x: x * 3.5,
-    "a view": lambda x: x[1:, ::2],
+    "a view": lambda x: mx.broadcast_to(x, (2, *x.shape)),
     "a moved copy": lambda x: mx.contiguous(x.T),
     "a reduction": lambda x: mx.sum(x, axis=1),
     "a row program": lambda x: mx.exp(x) / mx.sum(mx.exp(x), axis=-1, keepdims=True),

@@ -4,4 +4,6 @@ CODES: dict
 REFUSED: int
 ROWS: list
 
+class Inference: ...
+
 class Output: ...

@@ -6,14 +6,20 @@ casting are nodes of their own, so that no derivative ever un-broadcasts), and w
 and dtype of the result. Errors say which operation.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcmp
 
 from mlxc._graph.dtypes cimport BOOL, DTYPE_COUNT, FLOAT32, DTYPE_OBJECTS, itemsize, promoted
 from mlxc._graph.node cimport (
     EVALUATED, MAX_DIMS, Node, new_node, new_outputs, put_input, set_inputs, shape_tuple,
 )
+from mlxc._graph.plan cimport same_params
+
+cdef extern from "Python.h":
+    long long PyLong_AsLongLongAndOverflow(object value, int* overflow) except? -1
 
 from mlxc._graph.errors import DtypeError
 from mlxc._table import dtypes as dtype_table
@@ -203,9 +209,11 @@ cdef int check_size(int op, int ndim, const Py_ssize_t* shape) except -1:
 
 cdef Py_ssize_t counted(int op, object size) except? -1:
     """The size of an axis as a machine integer; ValueError where it is none."""
-    if not -0x8000000000000000 <= size <= 0x7fffffffffffffff:
+    cdef int overflow = 0
+    cdef Py_ssize_t number = PyLong_AsLongLongAndOverflow(size, &overflow)
+    if overflow:
         raise ValueError(f"[{NAMES[op]}] an axis of size {size}; a size is at most 2**63 - 1")
-    return size
+    return number
 
 
 cdef Node bind_unary(int op, Node x):
@@ -470,8 +478,23 @@ cdef class Output:
     cdef Py_ssize_t[MAX_DIMS] shape
 
 
+cdef enum:
+    MAX_INFERRED = 4096
+    RECENT_INFERRED = 512      # found without a dictionary; a power of two
+    FEW_WORDS = 32             # of operands that are looked for there
+
 cdef dict INFERRED = {}        # (row, dtypes and shapes as words; params) -> list of Outputs
-cdef int MAX_INFERRED = 4096
+
+
+cdef class Inference:
+    """The outputs of a Kernel row for operands and parameters."""
+
+    cdef bytes words
+    cdef tuple params
+    cdef list outputs
+
+
+cdef PyObject* RECENT[RECENT_INFERRED]     # strong references, or NULL
 
 
 cdef Output new_output(int op, tuple shape, str dtype):
@@ -491,17 +514,18 @@ cdef Output new_output(int op, tuple shape, str dtype):
     return output
 
 
-cdef bytes words_of(int op, tuple inputs):
-    """A row, and its operands' dtypes and shapes."""
+cdef Py_ssize_t count_words(tuple inputs):
+    """How many words describe a row and its operands."""
     cdef Py_ssize_t count = 1
-    cdef int64_t* words
+    for x in inputs:
+        count += 1 + (<Node>x).ndim
+    return count
+
+
+cdef void write_words(int op, tuple inputs, int64_t* words):
+    """A row, and its operands' dtypes and shapes."""
     cdef Node x
     cdef int axis
-    cdef bytes key
-    for x in inputs:
-        count += 1 + x.ndim
-    key = PyBytes_FromStringAndSize(NULL, count * sizeof(int64_t))
-    words = <int64_t*>PyBytes_AS_STRING(key)
     words[0] = op
     words += 1
     for x in inputs:
@@ -509,16 +533,48 @@ cdef bytes words_of(int op, tuple inputs):
         for axis in range(x.ndim):
             words[1 + axis] = x.shape[axis]
         words += 1 + x.ndim
-    return key
 
 
 cdef list inferred(int op, tuple inputs, tuple params):
     """The Outputs of a Kernel row: its own ``infer`` gives shapes and dtypes, and refuses bad
     input."""
+    cdef int64_t[FEW_WORDS] words
+    cdef Py_ssize_t count = count_words(inputs), k
+    cdef uint64_t h = 0x9e3779b97f4a7c15
+    cdef Inference found
+    cdef PyObject* before
+    cdef bytes key
+    if count <= FEW_WORDS:
+        write_words(op, inputs, words)
+        for k in range(count):
+            h = (h ^ words[k]) * <uint64_t>0xff51afd7ed558ccd
+        before = RECENT[(h >> 32) % RECENT_INFERRED]
+        if before != NULL:
+            found = <Inference>before
+            if (PyBytes_GET_SIZE(found.words) == count * <Py_ssize_t>sizeof(int64_t)
+                    and memcmp(PyBytes_AS_STRING(found.words), words,
+                               count * sizeof(int64_t)) == 0
+                    and same_params(found.params, params)):
+                return found.outputs
+    key = PyBytes_FromStringAndSize(NULL, count * sizeof(int64_t))
+    write_words(op, inputs, <int64_t*>PyBytes_AS_STRING(key))
+    outputs = infer(op, inputs, params, key)
+    if op == ATTACH or count > FEW_WORDS:
+        return outputs
+    found = Inference.__new__(Inference)
+    found.words, found.params, found.outputs = key, params, outputs
+    before = RECENT[(h >> 32) % RECENT_INFERRED]
+    Py_INCREF(found)
+    RECENT[(h >> 32) % RECENT_INFERRED] = <PyObject*>found
+    if before != NULL:
+        Py_DECREF(<object>before)
+    return outputs
+
+
+cdef list infer(int op, tuple inputs, tuple params, bytes words):
     cdef list outputs
-    cdef Node x
     # What cannot be hashed cannot be planned: better said here.
-    key = (words_of(op, inputs), params)
+    key = (words, params)
     found = INFERRED.get(key)
     if found is not None:
         return <list>found

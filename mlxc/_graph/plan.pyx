@@ -133,6 +133,8 @@ cdef bint same_params(object a, object b) except -1:
         return True
     if type(a) is not type(b):
         return False
+    if type(a) is int:
+        return a == b
     if isinstance(a, tuple):
         if len(<tuple>a) != len(<tuple>b):
             return False

@@ -18,6 +18,7 @@ from mlxc._graph import array, bind, is_evaluated
 
 from ._arguments import as_array, normalize_axis
 from ._keys import read_basic, write_basic
+from ._rows import gathered
 
 __all__ = [
     "ArrayAt",
@@ -245,11 +246,11 @@ def _read(x, plan):
 
 def getitem(x, key):
     """``x[key]``."""
-    if _is_rows(x, key):
-        return bind("gather", (x, key), ((0,), 0))
     found = read_basic(x, key)
     if found is not None:
         return found
+    if _is_rows(x, key):
+        return gathered(x, key, 0)
     if isinstance(key, (bool, np.bool_)):
         return mx.expand_dims(x, 0) if key else bind("slice", (mx.expand_dims(x, 0),), _nothing(x))
     return _read(x, _plan(x.shape, key))
@@ -422,13 +423,13 @@ def take(a, /, indices, axis=None, *, stream=None):
         array([[2, 2, 1],
                [4, 4, 3]], dtype=int32)
     """
+    if not isinstance(indices, int) or isinstance(indices, bool):
+        return gathered(a, indices, axis)
     a = as_array(a)
     if axis is None:
         a, axis = mx.reshape(a, (-1,)), 0
     axis = normalize_axis("take", axis, a.ndim)
-    if isinstance(indices, int) and not isinstance(indices, bool):
-        return getitem(a, (_Slice(None),) * axis + (indices,))
-    return bind("gather", (a, as_array(indices)), ((axis,), axis))
+    return getitem(a, (_Slice(None),) * axis + (indices,))
 
 
 def _along_operands(op, a, indices, axis):

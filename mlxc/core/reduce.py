@@ -10,6 +10,7 @@ import mlxc.core as mx
 from mlxc._graph import bind
 
 from ._arguments import as_array, normalize_axes
+from ._rows import reduced
 
 __all__ = [
     "all",
@@ -28,11 +29,6 @@ __all__ = [
 
 _HALF = (mx.float16, mx.bfloat16)
 _FLOATING = (mx.float16, mx.bfloat16, mx.float32, mx.float64, mx.complex64)
-
-
-def _reduce(name, a, axis, keepdims):
-    a = as_array(a)
-    return bind(name, (a,), (normalize_axes(name, axis, a.ndim), bool(keepdims)))
 
 
 def sum(a, /, axis=None, keepdims=False, *, stream=None):
@@ -55,7 +51,7 @@ def sum(a, /, axis=None, keepdims=False, *, stream=None):
     >>> mx.sum(mx.array([[1, 2], [3, 4]]), axis=0).tolist()
     [4, 6]
     """
-    return _reduce("sum", a, axis, keepdims)
+    return reduced("sum", a, axis, keepdims)
 
 
 def prod(a, /, axis=None, keepdims=False, *, stream=None):
@@ -76,7 +72,7 @@ def prod(a, /, axis=None, keepdims=False, *, stream=None):
     >>> mx.prod(mx.array([2.0, 3.0, 4.0])).item()
     24.0
     """
-    return _reduce("prod", a, axis, keepdims)
+    return reduced("prod", a, axis, keepdims)
 
 
 def max(a, /, axis=None, keepdims=False, *, stream=None):
@@ -97,7 +93,7 @@ def max(a, /, axis=None, keepdims=False, *, stream=None):
     >>> mx.max(mx.array([[1, 5], [3, 4]]), axis=1).tolist()
     [5, 4]
     """
-    return _reduce("max", a, axis, keepdims)
+    return reduced("max", a, axis, keepdims)
 
 
 def min(a, /, axis=None, keepdims=False, *, stream=None):
@@ -118,7 +114,7 @@ def min(a, /, axis=None, keepdims=False, *, stream=None):
     >>> mx.min(mx.array([[1, 5], [3, 4]]), axis=1).tolist()
     [1, 3]
     """
-    return _reduce("min", a, axis, keepdims)
+    return reduced("min", a, axis, keepdims)
 
 
 def minmax(a, /, axis=None, keepdims=False, *, stream=None):
@@ -140,7 +136,7 @@ def minmax(a, /, axis=None, keepdims=False, *, stream=None):
     [1, 3]
     """
     a = as_array(a)
-    return _reduce("min", a, axis, keepdims), _reduce("max", a, axis, keepdims)
+    return reduced("min", a, axis, keepdims), reduced("max", a, axis, keepdims)
 
 
 def all(a, /, axis=None, keepdims=False, *, stream=None):
@@ -161,7 +157,7 @@ def all(a, /, axis=None, keepdims=False, *, stream=None):
     >>> mx.all(mx.array([[1, 0], [2, 3]]), axis=1).tolist()
     [False, True]
     """
-    return _reduce("all", a, axis, keepdims)
+    return reduced("all", a, axis, keepdims)
 
 
 def any(a, /, axis=None, keepdims=False, *, stream=None):
@@ -182,7 +178,7 @@ def any(a, /, axis=None, keepdims=False, *, stream=None):
     >>> mx.any(mx.array([[0, 0], [2, 0]]), axis=1).tolist()
     [False, True]
     """
-    return _reduce("any", a, axis, keepdims)
+    return reduced("any", a, axis, keepdims)
 
 
 def count_nonzero(a, /, axis=None, keepdims=False, *, stream=None):

@@ -5,9 +5,9 @@ scan and leaves out the last element; ``reverse=True`` scans from the end.
 """
 
 import mlxc.core as mx
-from mlxc._graph import bind
 
-from ._arguments import as_array, normalize_axis
+from ._arguments import as_array
+from ._rows import along
 
 __all__ = [
     "cummax",
@@ -20,14 +20,6 @@ __all__ = [
 ]
 
 _FLOATING = (mx.float16, mx.bfloat16, mx.float32, mx.float64, mx.complex64)
-
-
-def _scan(name, a, axis, reverse, inclusive):
-    if axis is None:
-        a, axis = mx.reshape(a, (-1,)), 0
-    else:
-        axis = normalize_axis(name, axis, a.ndim)
-    return bind(name, (a,), (axis, bool(reverse), bool(inclusive)))
 
 
 def cumsum(a, /, axis=None, *, reverse=False, inclusive=True, dtype=None, stream=None):
@@ -57,7 +49,7 @@ def cumsum(a, /, axis=None, *, reverse=False, inclusive=True, dtype=None, stream
         a = a.astype(dtype)
     if a.dtype == mx.bool_:
         a = a.astype(mx.int32)
-    return _scan("cumsum", a, axis, reverse, inclusive)
+    return along("cumsum", a, axis, bool(reverse), bool(inclusive))
 
 
 def cumprod(a, /, axis=None, *, reverse=False, inclusive=True, dtype=None, stream=None):
@@ -83,7 +75,7 @@ def cumprod(a, /, axis=None, *, reverse=False, inclusive=True, dtype=None, strea
     a = as_array(a)
     if dtype is not None:
         a = a.astype(dtype)
-    return _scan("cumprod", a, axis, reverse, inclusive)
+    return along("cumprod", a, axis, bool(reverse), bool(inclusive))
 
 
 cumulative_sum = cumsum
@@ -110,7 +102,7 @@ def cummax(a, /, axis=None, *, reverse=False, inclusive=True, stream=None):
     >>> mx.cummax(mx.array([1, 3, 2, 4])).tolist()
     [1, 3, 3, 4]
     """
-    return _scan("cummax", as_array(a), axis, reverse, inclusive)
+    return along("cummax", a, axis, bool(reverse), bool(inclusive))
 
 
 def cummin(a, /, axis=None, *, reverse=False, inclusive=True, stream=None):
@@ -133,7 +125,7 @@ def cummin(a, /, axis=None, *, reverse=False, inclusive=True, stream=None):
     >>> mx.cummin(mx.array([3, 1, 2, 0]), reverse=True).tolist()
     [0, 0, 0, 0]
     """
-    return _scan("cummin", as_array(a), axis, reverse, inclusive)
+    return along("cummin", a, axis, bool(reverse), bool(inclusive))
 
 
 def logcumsumexp(a, /, axis=None, *, reverse=False, inclusive=True, stream=None):
@@ -159,4 +151,4 @@ def logcumsumexp(a, /, axis=None, *, reverse=False, inclusive=True, stream=None)
     a = as_array(a)
     if a.dtype not in _FLOATING:
         a = a.astype(mx.float32)
-    return _scan("logcumsumexp", a, axis, reverse, inclusive)
+    return along("logcumsumexp", a, axis, bool(reverse), bool(inclusive))

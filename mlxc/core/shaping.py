@@ -14,6 +14,7 @@ from mlxc._graph import array, bind
 
 from ._arguments import as_array, normalize_axes, normalize_axis
 from ._hadamard import hadamard_factors, hadamard_matrix
+from ._rows import joined, packed
 
 __all__ = [
     "atleast_1d",
@@ -80,6 +81,9 @@ def concatenate(arrays, axis=0, *, stream=None):
         array([1, 2, 3], dtype=int32)
     """
     arrays = list(arrays)
+    result = joined(arrays, axis)
+    if result is not None:
+        return result
     if not arrays:
         raise ValueError("[concatenate] no arrays; at least one would be right")
     arrays = _promoted(arrays)
@@ -525,10 +529,7 @@ def contiguous(a, /, allow_col_major=False, *, stream=None):
         array([[1, 3],
                [2, 4]], dtype=int32)
     """
-    a = as_array(a)
-    if a.ndim == 0:
-        return array(a)
-    return bind("concatenate", (a,), (0,))  # a kernel's output is row-major
+    return packed(a)
 
 
 # ---- differences and transforms ----

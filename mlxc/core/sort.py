@@ -10,6 +10,7 @@ import mlxc.core as mx
 from mlxc._graph import bind
 
 from ._arguments import as_array, normalize_axes, normalize_axis
+from ._rows import along
 
 __all__ = [
     "argmax",
@@ -62,8 +63,7 @@ def sort(a, /, axis=-1, *, stream=None):
     >>> mx.sort(mx.array([3, 1, 2])).tolist()
     [1, 2, 3]
     """
-    a, axis = _line("sort", a, axis)
-    return bind("sort", (a,), (axis,))
+    return along("sort", a, axis)
 
 
 def argsort(a, /, axis=-1, *, stream=None):
@@ -83,8 +83,7 @@ def argsort(a, /, axis=-1, *, stream=None):
     >>> mx.argsort(mx.array([3, 1, 2])).tolist()
     [1, 2, 0]
     """
-    a, axis = _line("argsort", a, axis)
-    return bind("argsort", (a,), (axis,))
+    return along("argsort", a, axis)
 
 
 def _kth(name, kth, a, axis):
@@ -180,13 +179,10 @@ def topk(a, /, k, axis=-1, *, stream=None):
 
 
 def _extremum(name, a, axis, keepdims):
-    a = as_array(a)
-    if axis is None and a.ndim == 1:
-        axis = 0
     if axis is not None:
-        return bind(name, (a,), (normalize_axis(name, axis, a.ndim), bool(keepdims)))
-    place = bind(name, (mx.reshape(a, (-1,)),), (0, False))
-    return mx.reshape(place, (1,) * a.ndim) if keepdims else place
+        return along(name, a, axis, bool(keepdims))
+    place = along(name, a, None, False)
+    return mx.reshape(place, (1,) * as_array(a).ndim) if keepdims else place
 
 
 def argmax(a, /, axis=None, keepdims=False, *, stream=None):
