@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from support import check_derivatives
 
 import mlxc.core as mx
+from mlxc._graph import is_evaluated
 from mlxc._table.rows import BY_NAME
 
 SETTINGS = settings(max_examples=int(os.environ.get("MLXC_TEST_EXAMPLES", "150")), deadline=None)
@@ -595,3 +596,37 @@ def test_numbers_are_put_at_common_keys_without_a_plan(monkeypatch, key, dtype):
     want[key] = 1
     np.testing.assert_array_equal(np.array(x), want)
     assert np.array(x).dtype == want.dtype
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        0,
+        -1,
+        np.s_[1:3],
+        np.s_[::-2],
+        np.s_[3:1],
+        np.s_[:, None],
+        np.s_[..., -1],
+        np.s_[1, None, ::-1],
+    ],
+    ids=str,
+)
+def test_a_part_of_an_array_that_has_its_data_has_it_too(key):
+    values = np.arange(20, dtype=np.float32).reshape(4, 5)
+    for x, theirs in ((mx.array(values), values), (mx.array(values).T, values.T)):
+        mx.eval(x)
+        part = x[key]
+        assert is_evaluated(part)
+        assert not is_evaluated((x + 0)[key])
+        np.testing.assert_array_equal(np.array(part), theirs[key])
+        x[key] = 7.0  # the part keeps its values
+        np.testing.assert_array_equal(np.array(part), theirs[key])
+        np.testing.assert_array_equal(np.array((part + 1) * 2), (theirs[key] + 1) * 2)
+
+
+def test_parts_of_what_is_traced_are_parts_of_the_graph():
+    x = mx.arange(6) * 1.0
+    mx.eval(x)
+    np.testing.assert_array_equal(np.array(mx.grad(lambda x: x[1:3].sum())(x)), [0, 1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(np.array(mx.compile(lambda x: x[-1])(x)), 5)
