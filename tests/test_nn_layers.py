@@ -258,6 +258,13 @@ def test_dropout_keeps_the_mean_and_zeroes_channels():
     assert nn.Dropout(0.0)(x) is x and nn.Dropout(0.5).eval()(x) is x
 
 
+@pytest.mark.parametrize("layer", [nn.Dropout, nn.Dropout2d, nn.Dropout3d])
+def test_dropout_keeps_the_precision_of_its_input(layer):
+    images = mx.ones((2, 3, 4, 5))
+    for dtype in (mx.float16, mx.bfloat16, mx.float32, mx.complex64):
+        assert layer(0.3)(images.astype(dtype)).dtype == dtype
+
+
 def test_upsampling_of_constants_changes_only_the_shape():
     for mode in ("nearest", "linear", "cubic"):
         for scale in (2, 0.5, 1.3):

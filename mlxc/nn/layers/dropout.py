@@ -31,7 +31,7 @@ class _Dropout(Module):
         if self._p_1 == 1 or not self.training:
             return x
         mask = mx.random.bernoulli(self._p_1, shape)
-        return (1 / self._p_1) * mask * x
+        return mask * x * (1 / self._p_1)  # the number last: it takes the dtype of x
 
 
 class Dropout(_Dropout):
