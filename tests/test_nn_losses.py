@@ -135,15 +135,32 @@ def test_half_precision_losses_keep_their_dtype():
     np.testing.assert_allclose(np.array(loss), -LOG_P[ROWS, CLASSES], rtol=1e-2, atol=1e-2)
 
 
-PAIRS = "binary_cross_entropy l1_loss mse_loss kl_div_loss smooth_l1_loss hinge_loss huber_loss"
-
-
-@pytest.mark.parametrize("name", [*PAIRS.split(), "log_cosh_loss", "cosine_similarity_loss"])
-def test_shapes_are_never_broadcast(name):
+@pytest.mark.parametrize("name", "binary_cross_entropy l1_loss mse_loss smooth_l1_loss".split())
+def test_shapes_of_predictions_and_targets_must_be_the_same(name):
     with pytest.raises(ValueError, match=rf"\[{name}\] .*\(2, 3\).*\(3,\)"):
         getattr(losses, name)(mx.ones((2, 3)), mx.ones((3,)))
     with pytest.raises(TypeError, match="float"):
         getattr(losses, name)(mx.ones((2, 3)), 1.0)
+
+
+@pytest.mark.parametrize("name", "kl_div_loss hinge_loss huber_loss log_cosh_loss".split())
+def test_one_row_of_targets_or_a_number_stands_for_all(name):
+    loss = getattr(losses, name)
+    expected = loss(mx.array(A), mx.array(np.broadcast_to(B[0], A.shape))).tolist()
+    assert loss(mx.array(A), mx.array(B[0])).tolist() == expected
+    expected = loss(mx.array(A), mx.full(A.shape, 0.5)).tolist()
+    assert loss(mx.array(A), 0.5).tolist() == expected == loss(mx.array(A), mx.array(0.5)).tolist()
+    with pytest.raises(ValueError, match=r"\(2, 3\).*\(5,\)|\(5,\).*\(2, 3\)"):
+        loss(mx.ones((2, 3)), mx.ones((5,)))
+
+
+def test_one_vector_is_compared_with_many():
+    a, b, row = mx.array(A), mx.array(B), mx.broadcast_to(mx.array(B[0]), A.shape)
+    similar = losses.cosine_similarity_loss
+    np.testing.assert_allclose(similar(a, b[:1]), similar(a, row), rtol=1e-6)
+    assert (
+        losses.triplet_loss(a, b[0], a + 1).tolist() == losses.triplet_loss(a, row, a + 1).tolist()
+    )
 
 
 def test_inputs_that_do_not_fit_are_refused():
@@ -158,7 +175,7 @@ def test_inputs_that_do_not_fit_are_refused():
         lambda: losses.nll_loss(x, mx.array([0, 1, 2])),
         lambda: losses.gaussian_nll_loss(x, x, mx.ones((3,))),
         lambda: losses.smooth_l1_loss(x, x, beta=-1.0),
-        lambda: losses.triplet_loss(x, x, mx.ones((3,))),
+        lambda: losses.triplet_loss(x, x, mx.ones((5,))),
         lambda: losses.margin_ranking_loss(x, x, mx.ones((3,))),
     ):
         with pytest.raises(ValueError):

@@ -252,7 +252,7 @@ def kl_div_loss(inputs, targets, axis=-1, reduction="none"):
 
     Args:
         inputs (array): predicted log probabilities.
-        targets (array): true log probabilities, of the same shape.
+        targets (array): true log probabilities, of the same shape or one that broadcasts.
         axis (int): the axis of the distribution. Default: ``-1``.
         reduction (str): ``"none"``, ``"mean"`` or ``"sum"``. Default: ``"none"``.
 
@@ -264,7 +264,6 @@ def kl_div_loss(inputs, targets, axis=-1, reduction="none"):
         >>> kl_div_loss(p, p).item()
         0.0
     """
-    _check_same("kl_div_loss", inputs, targets, "Inputs")
     # A class of probability 0 has the logarithm -inf and adds nothing; 0 · -inf would be NaN.
     present = targets > -float("inf")
     difference = mx.where(present, targets - inputs, 0)
@@ -306,8 +305,8 @@ def triplet_loss(
 
     Args:
         anchors (array): the anchors.
-        positives (array): what should be near, of the same shape.
-        negatives (array): what should be far, of the same shape.
+        positives (array): what should be near, of the same shape or one that broadcasts.
+        negatives (array): what should be far, of the same shape or one that broadcasts.
         axis (int): the axis of the vectors. Default: ``-1``.
         p (int): degree of the norm. Default: ``2``.
         margin (float): the wanted difference. Default: ``1.0``.
@@ -322,8 +321,6 @@ def triplet_loss(
         >>> triplet_loss(a, a, a + 3.0).tolist()
         [0.0]
     """
-    _check_same("triplet_loss", anchors, positives, "Anchors", "positives")
-    _check_same("triplet_loss", anchors, negatives, "Anchors", "negatives")
 
     def distance(a, b):
         difference = a - b
@@ -340,7 +337,7 @@ def hinge_loss(inputs, targets, reduction="none"):
 
     Args:
         inputs (array): the predictions.
-        targets (array): -1 or 1, of the same shape.
+        targets (array): -1 or 1, of the same shape or one that broadcasts.
         reduction (str): ``"none"``, ``"mean"`` or ``"sum"``. Default: ``"none"``.
 
     Raises:
@@ -350,7 +347,6 @@ def hinge_loss(inputs, targets, reduction="none"):
         >>> hinge_loss(mx.array([0.5, 2.0]), mx.array([1, 1])).tolist()
         [0.5, 0.0]
     """
-    _check_same("hinge_loss", inputs, targets, "Inputs")
     return _reduce(mx.maximum(1 - inputs * targets, 0), reduction)
 
 
@@ -359,7 +355,7 @@ def huber_loss(inputs, targets, delta=1.0, reduction="none"):
 
     Args:
         inputs (array): the predictions.
-        targets (array): the truth, of the same shape.
+        targets (array): the truth, of the same shape or one that broadcasts.
         delta (float): where the two meet. Default: ``1.0``.
         reduction (str): ``"none"``, ``"mean"`` or ``"sum"``. Default: ``"none"``.
 
@@ -370,7 +366,6 @@ def huber_loss(inputs, targets, delta=1.0, reduction="none"):
         >>> huber_loss(mx.array([1.0, 3.0]), mx.array([0.0, 0.0])).tolist()
         [0.5, 2.5]
     """
-    _check_same("huber_loss", inputs, targets, "Inputs")
     error = mx.abs(inputs - targets)
     # Cut off before squaring, so that the branch that is not taken cannot overflow.
     small = mx.minimum(error, delta)
@@ -383,7 +378,7 @@ def log_cosh_loss(inputs, targets, reduction="none"):
 
     Args:
         inputs (array): the predictions.
-        targets (array): the truth, of the same shape.
+        targets (array): the truth, of the same shape or one that broadcasts.
         reduction (str): ``"none"``, ``"mean"`` or ``"sum"``. Default: ``"none"``.
 
     Raises:
@@ -393,7 +388,6 @@ def log_cosh_loss(inputs, targets, reduction="none"):
         >>> log_cosh_loss(mx.array([0.0]), mx.array([0.0])).tolist()
         [0.0]
     """
-    _check_same("log_cosh_loss", inputs, targets, "Inputs")
     error = inputs - targets
     # log((e^x + e^-x) / 2), with the larger exponential taken out.
     return _reduce(mx.logaddexp(error, -error) - math.log(2), reduction)
@@ -404,7 +398,7 @@ def cosine_similarity_loss(x1, x2, axis=1, eps=1e-8, reduction="none"):
 
     Args:
         x1 (array): the first vectors.
-        x2 (array): the second vectors, of the same shape.
+        x2 (array): the second vectors, of the same shape or one that broadcasts.
         axis (int): the axis of the vectors. Default: ``1``.
         eps (float): least denominator. Default: ``1e-8``.
         reduction (str): ``"none"``, ``"mean"`` or ``"sum"``. Default: ``"none"``.
@@ -416,7 +410,6 @@ def cosine_similarity_loss(x1, x2, axis=1, eps=1e-8, reduction="none"):
         >>> cosine_similarity_loss(mx.array([[1.0, 0.0]]), mx.array([[1.0, 1.0]]))
         array([0.707107], dtype=float32)
     """
-    _check_same("cosine_similarity_loss", x1, x2, "x1", "x2")
     lengths = mx.linalg.norm(x1, axis=axis) * mx.linalg.norm(x2, axis=axis)
     return _reduce(mx.sum(x1 * x2, axis=axis) / mx.maximum(lengths, eps), reduction)
 
