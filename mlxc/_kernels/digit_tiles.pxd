@@ -28,12 +28,14 @@ cdef extern from *:
     """
     #ifndef MLXC_DIGIT_TILES
     #define MLXC_DIGIT_TILES
-    #define MLXC_TILE_ROWS 8
+    #define MLXC_TILE_ROWS 8             /* as in packing.pxd */
+    #define MLXC_TILE_BYTES (16 * 512)   /* of codes of one vector of rows of w */
+    #define MLXC_TILE_CHUNKS (512 / 16)
     typedef uint8_t __attribute__((vector_size(4 * MLXC_LANES), aligned(1), may_alias)) mlxc_bytes;
     #define MLXC_BYTES(x) ((mlxc_bytes)(x))
     #if defined(__AVX512BW__)
     #include <immintrin.h>
-    #define MLXC_EACH_ROW _Pragma("GCC unroll 8") for (int i = 0; i < MLXC_TILE_ROWS; i++)
+    #define MLXC_EACH(i, n) _Pragma("GCC unroll 8") for (int i = 0; i < n; i++)
     /* n codes of fewer than 8 bits, a multiple of 8, as bytes; of `floats` 12 more than twice the
        value. */
     static void mlxc_expand(const uint8_t *w, Py_ssize_t n, int bits, int floats,
@@ -119,82 +121,128 @@ cdef extern from *:
     }
     typedef struct { int8_t digits[4 * MLXC_TILE_ROWS]; } mlxc_some;
     #define MLXC_FOUR_TIMES(at, sums) "vpdpbusd " #at "(%9)%{1to16%}, %8, " #sums "\\n"
-    /* One digit's products over a chunk, added to sums that stand for as many higher digits. */
+    /* Adds one digit's products over a chunk, where nothing is left to add to codes. */
     __attribute__((target("avx512vnni"), always_inline))
-    static inline void mlxc_add_digit(__m512i *a, const uint8_t *w, const int8_t *x, __m512i w_own,
-                                      int steps, int room) {
-        const __m128i count = _mm_cvtsi32_si128(room);
-        MLXC_EACH_ROW a[i] = _mm512_add_epi32(
-            _mm512_sub_epi32(_mm512_slli_epi32(a[i], 8), _mm512_sll_epi32(a[i], count)),
-            _mm512_add_epi32(w_own, mlxc_four(x + 4 * i)));
-        x += 4 * MLXC_TILE_ROWS;
-        if (room < 32)
-            for (int k = 0; k < steps; k += 2, w += 128, x += 8 * MLXC_TILE_ROWS) {
-                const __m512i c0 = _mm512_loadu_si512(w), c1 = _mm512_loadu_si512(w + 64);
-                MLXC_EACH_ROW {
-                    __m512i left = _mm512_add_epi8(c1, mlxc_four(x + 4 * i));
-                    __m512i right = _mm512_add_epi8(c0, mlxc_four(x + 4 * (MLXC_TILE_ROWS + i)));
-                    __asm__("vpdpbusd %2, %1, %0" : "+v"(a[i]) : "v"(left), "v"(right));
-                }
-            }
-        else
-            for (int k = 0; k < steps; k++, w += 64, x += 4 * MLXC_TILE_ROWS)
-                __asm__(MLXC_FOUR_TIMES(0, %0) MLXC_FOUR_TIMES(4, %1) MLXC_FOUR_TIMES(8, %2)
-                        MLXC_FOUR_TIMES(12, %3) MLXC_FOUR_TIMES(16, %4) MLXC_FOUR_TIMES(20, %5)
-                        MLXC_FOUR_TIMES(24, %6) MLXC_FOUR_TIMES(28, %7)
-                        : "+v"(a[0]), "+v"(a[1]), "+v"(a[2]), "+v"(a[3]), "+v"(a[4]), "+v"(a[5]),
-                          "+v"(a[6]), "+v"(a[7])
-                        : "v"(_mm512_loadu_si512(w)), "r"(x), "m"(*(const mlxc_some *)x));
+    static inline void mlxc_add_fours(__m512i *a, const uint8_t *w, const int8_t *x, int steps) {
+        for (int k = 0; k < steps; k++, w += 64, x += 4 * MLXC_TILE_ROWS)
+            __asm__(MLXC_FOUR_TIMES(0, %0) MLXC_FOUR_TIMES(4, %1) MLXC_FOUR_TIMES(8, %2)
+                    MLXC_FOUR_TIMES(12, %3) MLXC_FOUR_TIMES(16, %4) MLXC_FOUR_TIMES(20, %5)
+                    MLXC_FOUR_TIMES(24, %6) MLXC_FOUR_TIMES(28, %7)
+                    : "+v"(a[0]), "+v"(a[1]), "+v"(a[2]), "+v"(a[3]), "+v"(a[4]), "+v"(a[5]),
+                      "+v"(a[6]), "+v"(a[7])
+                    : "v"(_mm512_loadu_si512(w)), "r"(x), "m"(*(const mlxc_some *)x));
     }
-    /* Adds sums, as integers, times 16 scales of w and those of the rows of x. */
-    __attribute__((always_inline))
-    static inline void mlxc_add_scaled(const __m512i *a, __m512 scale, const float *own,
-                                       float *out) {
-        MLXC_EACH_ROW {
-            __m512 x = _mm512_mul_ps(_mm512_cvtepi32_ps(a[i]), scale);
-            _mm512_storeu_ps(out + 16 * i, _mm512_fmadd_ps(x, _mm512_set1_ps(own[i]),
-                                                           _mm512_loadu_ps(out + 16 * i)));
+    /* The same by pairs, for several vectors of w: what is spread of x serves all of them. */
+    __attribute__((target("avx512vnni"), always_inline))
+    static inline void mlxc_add_pairs(__m512i *a, const uint8_t *w, const int8_t *x, int steps,
+                                      int vectors, int rows) {
+        for (int k = 0; k < steps; k += 2, w += 128, x += 8 * MLXC_TILE_ROWS) {
+            __m512i even[3], odd[3];
+            MLXC_EACH(v, vectors) {
+                even[v] = _mm512_loadu_si512(w + v * MLXC_TILE_BYTES);
+                odd[v] = _mm512_loadu_si512(w + v * MLXC_TILE_BYTES + 64);
+                __asm__("" : "+v"(even[v]), "+v"(odd[v]));   /* to stay, not to be loaded again */
+            }
+            MLXC_EACH(i, rows) {
+                const __m512i x0 = mlxc_four(x + 4 * i);
+                const __m512i x1 = mlxc_four(x + 4 * (MLXC_TILE_ROWS + i));
+                MLXC_EACH(v, vectors)
+                    __asm__("vpdpbusd %2, %1, %0" : "+v"(a[v * rows + i])
+                            : "v"(_mm512_add_epi8(odd[v], x0)), "v"(_mm512_add_epi8(even[v], x1)));
+            }
         }
     }
-    /* Adds chunks of 4 * steps codes of 16 rows of w by those of 8 rows of x to 8 rows of 16 sums.
-       A chunk of x: its digits, the rows' scales, the rows' sums. 16 scales and 16 biases of w
-       serve 2**shift chunks; w_own is what mlxc_code_pairs found. */
+    /* Some rows of x and some vectors of w over a chunk: sums of one digit after the other, as
+       integers, times 16 scales of w and those of the rows; then what the biases add. */
+    __attribute__((target("avx512vnni"), always_inline))
+    static inline void mlxc_add_chunk(const uint8_t *w, const int8_t *x, const float *own,
+                                      const float *scales, Py_ssize_t apart, const int32_t *w_own,
+                                      int steps, int digits, int room, int vectors, int rows,
+                                      float *out) {
+        const int plane = 4 * MLXC_TILE_ROWS * (steps + 1), pairs = room < 32;
+        const __m512 base = _mm512_set1_ps(pairs ? 256 - (1 << room) : 256);
+        const __m128i count = _mm_cvtsi32_si128(room);
+        __m512i a[12];
+        MLXC_EACH(d, digits) {
+            MLXC_EACH(v, vectors) {
+                const __m512i start = _mm512_loadu_si512(w_own + v * 16 * MLXC_TILE_CHUNKS);
+                MLXC_EACH(i, rows) {
+                    __m512i *sum = a + v * rows + i, more = _mm512_add_epi32(start,
+                                                                             mlxc_four(x + 4 * i));
+                    *sum = d != 1 ? more : _mm512_add_epi32(more, _mm512_sub_epi32(
+                        _mm512_slli_epi32(*sum, 8), _mm512_sll_epi32(*sum, count)));
+                }
+            }
+            if (pairs) mlxc_add_pairs(a, w, x + 4 * MLXC_TILE_ROWS, steps, vectors, rows);
+            else mlxc_add_fours(a, w, x + 4 * MLXC_TILE_ROWS, steps);
+            x += plane;
+            if (d == 0) continue;
+            MLXC_EACH(v, vectors) {
+                const float *some = scales + v * apart;
+                __m512 scale = _mm512_loadu_ps(some), bias = _mm512_loadu_ps(some + 16);
+                if (d + 1 < digits) scale = _mm512_mul_ps(scale, base);
+                MLXC_EACH(i, rows) {
+                    float *to = out + 16 * (v * MLXC_TILE_ROWS + i);
+                    __m512 sum = _mm512_mul_ps(_mm512_cvtepi32_ps(a[v * rows + i]), scale);
+                    sum = _mm512_fmadd_ps(sum, _mm512_set1_ps(own[i]), _mm512_loadu_ps(to));
+                    if (d + 1 == digits)
+                        sum = _mm512_fmadd_ps(bias, _mm512_set1_ps(own[MLXC_TILE_ROWS + i]), sum);
+                    _mm512_storeu_ps(to, sum);
+                }
+            }
+        }
+    }
+    /* Adds chunks of 4 * steps codes of `vectors` times 16 rows of w by those of 8 rows of x to as
+       many rows of 16 sums. A chunk of x: its digits, the rows' scales, the rows' sums. 16 scales
+       and 16 biases of w serve 2**shift chunks, those of the next vector lie `apart`; w_own is what
+       mlxc_code_pairs found. */
     __attribute__((target("avx512vnni"), always_inline))
     static inline void mlxc_add_chunks(const uint8_t *w, const int8_t *x, const float *scales,
-                                       const int32_t *w_own, Py_ssize_t chunks, int steps,
-                                       int shift, int digits, int room, float *out) {
-        const int plane = 4 * MLXC_TILE_ROWS * (steps + 1);
-        const __m512 base = _mm512_set1_ps(room < 32 ? 256 - (1 << room) : 256);
+                                       Py_ssize_t apart, const int32_t *w_own, Py_ssize_t chunks,
+                                       int steps, int shift, int digits, int room, int vectors,
+                                       float *out) {
+        const int rows = vectors > 1 ? MLXC_TILE_ROWS / 2 : MLXC_TILE_ROWS;
         for (Py_ssize_t c = 0; c < chunks; c++, w += 64 * steps, w_own += 16) {
-            const float *own = (const float *)(x + digits * plane);
-            __m512 scale = _mm512_loadu_ps(scales + 32 * (c >> shift));
-            __m512 bias = _mm512_loadu_ps(scales + 32 * (c >> shift) + 16);
-            __m512i start = _mm512_loadu_si512(w_own);
-            __m512i a[MLXC_TILE_ROWS];
-            MLXC_EACH_ROW a[i] = _mm512_setzero_si512();
-            mlxc_add_digit(a, w, x, start, steps, room);
-            mlxc_add_digit(a, w, x + plane, start, steps, room);
-            if (digits == 3) {
-                mlxc_add_scaled(a, _mm512_mul_ps(scale, base), own, out);
-                MLXC_EACH_ROW a[i] = _mm512_setzero_si512();
-                mlxc_add_digit(a, w, x + 2 * plane, start, steps, room);
-            }
-            mlxc_add_scaled(a, scale, own, out);
-            MLXC_EACH_ROW _mm512_storeu_ps(out + 16 * i, _mm512_fmadd_ps(
-                bias, _mm512_set1_ps(own[MLXC_TILE_ROWS + i]), _mm512_loadu_ps(out + 16 * i)));
+            const float *own = (const float *)(x + digits * 4 * MLXC_TILE_ROWS * (steps + 1));
+            for (int i = 0; i < MLXC_TILE_ROWS; i += rows)
+                mlxc_add_chunk(w, x + 4 * i, own + i, scales + 32 * (c >> shift), apart, w_own,
+                               steps, digits, room, vectors, rows, out + 16 * i);
             x = (const int8_t *)(own + 2 * MLXC_TILE_ROWS);
         }
     }
+    /* With constants, so that sums stay in registers. */
+    __attribute__((target("avx512vnni"), always_inline))
+    static inline void mlxc_add_digits(const uint8_t *w, const int8_t *x, const float *scales,
+                                       Py_ssize_t apart, const int32_t *w_own, Py_ssize_t chunks,
+                                       int steps, int shift, int digits, int room, int vectors,
+                                       float *out) {
+        if (digits == 3)
+            mlxc_add_chunks(w, x, scales, apart, w_own, chunks, steps, shift, 3, room, vectors,
+                            out);
+        else
+            mlxc_add_chunks(w, x, scales, apart, w_own, chunks, steps, shift, 2, room, vectors,
+                            out);
+    }
     __attribute__((target("avx512vnni")))
     static void mlxc_digit_tile(const uint8_t *w, const int8_t *x, const float *scales,
-                                const int32_t *w_own, Py_ssize_t chunks, int steps, int shift,
-                                int digits, int room, float *out) {
-        if (room == 32)
-            mlxc_add_chunks(w, x, scales, w_own, chunks, steps, shift, digits, 32, out);
-        else if (room == 4)
-            mlxc_add_chunks(w, x, scales, w_own, chunks, steps, shift, digits, 4, out);
+                                Py_ssize_t apart, const int32_t *w_own, Py_ssize_t chunks,
+                                int steps, int shift, int digits, int room, int vectors,
+                                float *out) {
+        if (room == 4 && vectors == 3)
+            mlxc_add_digits(w, x, scales, apart, w_own, chunks, steps, shift, digits, 4, 3, out);
+        else if (room < 32 && vectors == 3)
+            mlxc_add_digits(w, x, scales, apart, w_own, chunks, steps, shift, digits, room & 15, 3,
+                            out);
         else
-            mlxc_add_chunks(w, x, scales, w_own, chunks, steps, shift, digits, room & 15, out);
+            for (int v = 0; v < vectors; v++, w += MLXC_TILE_BYTES, scales += apart,
+                     w_own += 16 * MLXC_TILE_CHUNKS, out += 16 * MLXC_TILE_ROWS) {
+                if (room == 32)
+                    mlxc_add_digits(w, x, scales, apart, w_own, chunks, steps, shift, digits, 32,
+                                    1, out);
+                else
+                    mlxc_add_digits(w, x, scales, apart, w_own, chunks, steps, shift, digits,
+                                    room & 15, 1, out);
+            }
     }
     #else
     static void mlxc_expand(const uint8_t *w, Py_ssize_t n, int bits, int floats,
@@ -204,8 +252,9 @@ cdef extern from *:
     static void mlxc_code_pairs(const uint8_t *w, Py_ssize_t chunks, int steps, int room,
                                 int32_t *out) {}
     static void mlxc_digit_tile(const uint8_t *w, const int8_t *x, const float *scales,
-                                const int32_t *w_own, Py_ssize_t chunks, int steps, int shift,
-                                int digits, int room, float *out) {}
+                                Py_ssize_t apart, const int32_t *w_own, Py_ssize_t chunks,
+                                int steps, int shift, int digits, int room, int vectors,
+                                float *out) {}
     #endif
     #endif
     """
@@ -222,8 +271,8 @@ cdef extern from *:
         const uint8_t* w, Py_ssize_t chunks, int steps, int room, i32* out
     ) noexcept nogil
     void digit_tile "mlxc_digit_tile"(
-        const uint8_t* w, const int8_t* x, const f32* scales, const i32* w_own, Py_ssize_t chunks,
-        int steps, int shift, int digits, int room, f32* out
+        const uint8_t* w, const int8_t* x, const f32* scales, Py_ssize_t apart, const i32* w_own,
+        Py_ssize_t chunks, int steps, int shift, int digits, int room, int vectors, f32* out
     ) noexcept nogil
 
 cdef inline bint takes_digits(const PackedProduct* g) noexcept nogil:
@@ -385,14 +434,11 @@ cdef inline void multiply_digits(PackedProduct* g, Py_ssize_t chunk, f32* scratc
         x = (g.prepared + x_item * g.prepared_item + m0 // TILE_ROWS * panel_bytes
              + first // size * chunk_bytes(g))
         for i in range(panels):
-            for v in range(vectors):
-                digit_tile(
-                    codes + v * LANES * TILE_DEPTH, <const int8_t*>x + i * panel_bytes,
-                    scales + 2 * LANES * (v * g.groups + first // p.group),
-                    owns + v * LANES * TILE_CHUNKS, n // size, <int>size // 4, shift,
-                    digits_of(g.form), room_of(p),
-                    sums + (i * ROWS + v * LANES) * TILE_ROWS
-                )
+            digit_tile(
+                codes, <const int8_t*>x + i * panel_bytes, scales + 2 * LANES * (first // p.group),
+                2 * LANES * g.groups, owns, n // size, <int>size // 4, shift, digits_of(g.form),
+                room_of(p), <int>vectors, sums + i * ROWS * TILE_ROWS
+            )
         first += n
     for r in range(m1 - m0):
         for v in range(vectors):
