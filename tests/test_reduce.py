@@ -284,6 +284,15 @@ def test_16_bit_composites_do_not_overflow_on_the_way(dtype):
     assert mx.std(big).item() == pytest.approx(300, rel=1e-2)
 
 
+@pytest.mark.filterwarnings("ignore:Degrees of freedom:RuntimeWarning")
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_variance_along_and_beside_an_axis_of_no_length(axis):
+    x = np.zeros((0, 3, 4), np.float32)
+    with np.errstate(invalid="ignore"):
+        expected = np.var(x, axis=axis)
+    np.testing.assert_array_equal(mx.var(mx.array(x), axis=axis), expected)
+
+
 def test_the_variance_of_numbers_far_from_zero_keeps_its_digits():
     x = np.random.default_rng(0).normal(1e4, 1.0, 100_000).astype(np.float32)
     assert mx.var(mx.array(x)).item() == pytest.approx(np.var(x.astype(np.float64)), rel=1e-4)

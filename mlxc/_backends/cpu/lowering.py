@@ -438,7 +438,7 @@ class Lowering:
                 break
             if step != 0:
                 return False
-            left //= size
+            left //= max(size, 1)
         return True
 
     def estimate_live(self, position):
