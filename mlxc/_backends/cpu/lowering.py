@@ -438,7 +438,7 @@ class Lowering:
                 break
             if step != 0:
                 return False
-            left //= max(size, 1)
+            left //= size
         return True
 
     def estimate_live(self, position):
