@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import mlxc.core as mx
+from mlxc._graph import is_evaluated
 
 R = mx.random
 # Relative to the largest value drawn: a few units in the last place.
@@ -535,3 +536,16 @@ def test_derivatives_pass_through_to_the_parameters():
     np.testing.assert_allclose(
         dscale.item(), np.asarray(R.normal((1000,), key=seven())).sum(), rtol=1e-4
     )
+
+
+def test_a_state_that_has_its_value_is_split_at_once_and_gives_what_the_graph_gives():
+    def draw():
+        return [mx.random.normal((3,)), mx.random.permutation(5), mx.random.bits((2,))]
+
+    mx.random.seed(11)
+    ours = draw()
+    assert is_evaluated(mx.random.state[0])
+    mx.random.state[0] = mx.random.key(11) + mx.array([0, 0], dtype=mx.uint32)
+    again = draw()
+    assert not is_evaluated(mx.random.state[0])
+    assert [x.tolist() for x in ours] == [x.tolist() for x in again]

@@ -7,8 +7,11 @@ ctypedef void (*job_fn)(void* arg, Py_ssize_t chunk, int worker) noexcept nogil
 
 cdef enum:
     MAX_WORKERS = 256  # `worker` is below this: scratch may be indexed by it
+    BRIEF = 4096       # elements of work that is over before another thread could have the GIL
 
 cdef void par(job_fn job, void* arg, Py_ssize_t chunks) noexcept nogil
+# `par` for who holds the GIL: let go of it, unless there is work of few elements only.
+cdef void share(job_fn job, void* arg, Py_ssize_t chunks, Py_ssize_t size) noexcept
 # How many threads run chunks, the caller included. Until this thread begins work again, `par` uses
 # no more: scratch may be made for so many.
 cdef int thread_count() noexcept nogil

@@ -141,6 +141,8 @@ cdef enum:
     YIELD_EVERY = 16  # pauses from then on
     PATIENCE = 24000  # pauses before it goes to sleep: some milliseconds
     LOOK_EVERY = 50  # milliseconds between looks for signals: they cost taking the GIL
+    BEGUN = -2
+    ASKED = -1
 
 cdef uint64_t LEFT = 0xFFFFFFFF  # the half of the ticket that counts unclaimed chunks
 cdef Pool pool
@@ -152,7 +154,8 @@ cdef pthread_t[MAX_WORKERS] handles
 cdef bint started = False  # whether workers were started in this process
 cdef int running = 0  # workers that could be started: fewer than wanted - 1 if the system refuses
 cdef pthread_t main_thread  # the one in which Python runs signal handlers
-cdef int64_t looked = 0  # when it looked for signals last
+# When it looked for signals last; before that, whether it was asked to since work began.
+cdef int64_t looked = 0
 cdef bint looking = False
 cdef object interruption = None  # what a signal handler raised
 
@@ -172,12 +175,20 @@ cdef void par(job_fn job, void* arg, Py_ssize_t chunks) noexcept nogil:
         job(arg, chunk, 0)
 
 
+cdef void share(job_fn job, void* arg, Py_ssize_t chunks, Py_ssize_t size) noexcept:
+    if size < BRIEF:
+        par(job, arg, chunks)
+    else:
+        with nogil:
+            par(job, arg, chunks)
+
+
 cdef void begin_work() noexcept nogil:
     """Work begins. The first look for signals is some time away: short work never pays for it."""
     global looked, told
     told = 0
     if pthread_equal(pthread_self(), main_thread):
-        looked = milliseconds()
+        looked = BEGUN
 
 
 cdef void hold_signals(bint held) noexcept nogil:
@@ -191,7 +202,12 @@ cdef bint interrupted() noexcept nogil:
     global looked
     if peek(&pool.interrupted):
         return True
-    if not pthread_equal(pthread_self(), main_thread) or milliseconds() - looked < LOOK_EVERY:
+    if not pthread_equal(pthread_self(), main_thread):
+        return False
+    if looked < 0:           # work of one chunk does not even look at the clock
+        looked = ASKED if looked == BEGUN else milliseconds()
+        return False
+    if milliseconds() - looked < LOOK_EVERY:
         return False
     look_for_signals()
     looked = milliseconds()

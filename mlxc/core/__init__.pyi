@@ -8,6 +8,7 @@ import numpy as np
 
 from mlxc._graph.array import array as array
 from mlxc._graph.dtypes import Dtype as Dtype
+from mlxc.core._keys import ArrayIterator as ArrayIterator
 from mlxc.core.devices import Device as Device
 from mlxc.core.devices import DeviceType as DeviceType
 from mlxc.core.devices import Stream as Stream
@@ -17,7 +18,6 @@ from mlxc.core.dtypes import DtypeCategory as DtypeCategory
 from mlxc.core.dtypes import finfo as finfo
 from mlxc.core.dtypes import iinfo as iinfo
 from mlxc.core.indexing import ArrayAt as ArrayAt
-from mlxc.core.interop import ArrayIterator as ArrayIterator
 from mlxc.core.interop import ArrayLike as ArrayLike
 from mlxc.core.printing import PrintOptions as PrintOptions
 from mlxc.core.printing import printoptions as printoptions

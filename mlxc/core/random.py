@@ -1,7 +1,8 @@
 """Random numbers: distributions composed over the ``random_bits`` row.
 
 Rules: the same key gives the same numbers as MLX gives; a call without a key splits the key in
-``state`` and uses the second half, so that a captured ``state`` makes compiled functions random;
+``state`` and uses the second half, so that a captured ``state`` makes compiled functions random
+(a state that has its value is split at once, else within the graph);
 nothing here looks at values, so that every function works within a transform. Checks and
 composition run once for each kind of arguments (`_distribution`).
 """
@@ -11,7 +12,10 @@ import operator as _operator
 import os as _os
 from functools import partial as _partial
 
+import numpy as _np
+
 import mlxc.core as _mx
+from mlxc._backends.cpu.random import split_at_once as _split_at_once
 from mlxc._graph import Routine as _Routine
 from mlxc._graph import bind as _bind
 
@@ -51,7 +55,12 @@ def _halves(whole):
 def _split_state():
     """The key of one implicit call: the second half of the split state, whose first half is
     kept."""
-    return _halves.advance(state, ())
+    whole = state[0]
+    pair = _split_at_once(whole)
+    if pair is None or state[0] is not whole:
+        return _halves.advance(state, ())
+    state[0], key = pair
+    return key
 
 
 def _distribution(compose):
@@ -74,9 +83,16 @@ def _distribution(compose):
     def draw(key, arrays, shape, *others):
         if type(shape) is list:
             shape = tuple(shape)
-        if key is None:
-            return halves.advance(state, arrays, shape, *others)
-        return given((_as_key(name, key), *arrays), shape, *others)
+        if key is not None:
+            return given((_as_key(name, key), *arrays), shape, *others)
+        whole = state[0]
+        pair = _split_at_once(whole)
+        if pair is not None:
+            drawn = given((pair[1], *arrays), shape, *others)
+            if state[0] is whole:  # else another thread has drawn meanwhile
+                state[0] = pair[0]
+                return drawn
+        return halves.advance(state, arrays, shape, *others)
 
     return draw
 
@@ -105,7 +121,7 @@ def key(seed):
         ) from None
     if not 0 <= seed < 1 << 64:
         raise ValueError(f"[key] seed {seed} is out of range; give an integer from 0 to 2**64 - 1")
-    return _mx.array([seed >> 32, seed & 0xFFFFFFFF], dtype=_mx.uint32)
+    return _mx.array(_np.array([seed >> 32, seed & 0xFFFFFFFF], _np.uint32))
 
 
 def seed(seed):

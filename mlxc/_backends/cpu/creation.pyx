@@ -4,7 +4,7 @@ from libc.stdint cimport uint64_t
 
 from mlxc._backends.cpu.kernels cimport kernel
 from mlxc._graph.kernel cimport View, register_launcher
-from mlxc._threads.pool cimport par
+from mlxc._threads.pool cimport share
 
 from mlxc._table.dtypes import DTYPES
 
@@ -58,8 +58,7 @@ cdef int launch_arange(View* ins, int nin, View* outs, int nout, object params) 
     job.out = outs[0].data
     job.itemsize = outs[0].itemsize
     job.n = outs[0].size
-    with nogil:
-        par(piece, &job, (job.n + PIECE - 1) // PIECE)
+    share(piece, &job, (job.n + PIECE - 1) // PIECE, job.n)
     return 0
 
 

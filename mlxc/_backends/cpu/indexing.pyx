@@ -16,7 +16,7 @@ from mlxc._backends.cpu.blocks cimport (
 from mlxc._backends.cpu.kernels cimport kernel
 from mlxc._graph.kernel cimport View, register_launcher
 from mlxc._memory.buffer cimport scratch_alloc, scratch_free
-from mlxc._threads.pool cimport interrupted, par, raise_if_interrupted
+from mlxc._threads.pool cimport BRIEF, interrupted, par, raise_if_interrupted, share
 
 from mlxc._table.dtypes import DTYPES
 
@@ -366,8 +366,7 @@ cdef int run_along(Along* job, str op, View* index) except -1:
         if job.piece == 0:
             job.piece = max(<Py_ssize_t>1, ALONG_CHUNK * job.shape[job.cut] // count)
         chunks = (job.shape[job.cut] + job.piece - 1) // job.piece
-    with nogil:
-        par(along_job, job, chunks)
+    share(along_job, job, chunks, index.size)
     if job.bad != NULL:
         refuse(op, index, job.bad, job.axis, job.size)
     return 0
@@ -460,8 +459,11 @@ cdef int launch_gather(View* ins, int nin, View* outs, int nout, object params) 
     job.take = take_of(outs)
     if nin == 2 and outs[0].size and one_line(&job.line, ins, ins + 1, axes[0]):
         job.offsets = NULL
-        with nogil:
+        if outs[0].size < BRIEF:
             run_gather(&job)
+        else:
+            with nogil:
+                run_gather(&job)
         if job.line.bad != NULL:
             refuse("take", ins + 1, job.line.bad, axes[0], job.line.size)
         return 0
@@ -679,20 +681,27 @@ cdef int launch_put_along_axis(View* ins, int nin, View* outs, int nout, object 
 # ---- blocks ----
 
 
-cdef int launch_concatenate(View* ins, int nin, View* outs, int nout, object params) except -1:
+cdef void join(const View* ins, int nin, const View* out, int axis, fold_fn fold) noexcept nogil:
     """Each operand is a block of the output."""
-    cdef int axis = params[0]
     cdef int d, k
-    cdef fold_fn fold = fold_of("none", outs)
     cdef Block block
-    cdef char* out = outs[0].data
-    with nogil:
-        for k in range(nin):
-            start_block(&block, outs[0].itemsize, fold)
-            for d in range(ins[k].ndim):
-                add_axis(&block, ins[k].shape[d], outs[0].strides[d], ins[k].strides[d])
-            move_parallel(&block, out, ins[k].data)
-            out += ins[k].shape[axis] * outs[0].strides[axis]
+    cdef char* into = out.data
+    for k in range(nin):
+        start_block(&block, out.itemsize, fold)
+        for d in range(ins[k].ndim):
+            add_axis(&block, ins[k].shape[d], out.strides[d], ins[k].strides[d])
+        move_parallel(&block, into, ins[k].data)
+        into += ins[k].shape[axis] * out.strides[axis]
+
+
+cdef int launch_concatenate(View* ins, int nin, View* outs, int nout, object params) except -1:
+    cdef int axis = params[0]
+    cdef fold_fn fold = fold_of("none", outs)
+    if outs[0].size < BRIEF:
+        join(ins, nin, outs, axis, fold)
+    else:
+        with nogil:
+            join(ins, nin, outs, axis, fold)
     return 0
 
 

@@ -4,9 +4,16 @@ Work is cut into pieces of PIECE counter pairs of one key, by sizes alone; every
 own bytes, so the result does not depend on who runs it.
 """
 
+from libc.stdint cimport uint32_t
+from libc.string cimport memcpy
+
 from mlxc._backends.cpu.kernels cimport kernel
+from mlxc._graph.array cimport array, wrap
+from mlxc._graph.dtypes cimport UINT32
 from mlxc._graph.kernel cimport View, register_launcher
-from mlxc._threads.pool cimport par
+from mlxc._graph.node cimport EVALUATED, ON_DEVICE, Node, is_row_major, leaf_node
+from mlxc._memory.buffer cimport new_buffer
+from mlxc._threads.pool cimport share
 
 ctypedef void (*bits_fn)(
     const char* key, char* out, Py_ssize_t nbytes, Py_ssize_t begin, Py_ssize_t end
@@ -61,12 +68,33 @@ cdef int launch_random_bits(View* ins, int nin, View* outs, int nout, object par
     work.pieces = (work.half + PIECE - 1) // PIECE
     work.together = max(<Py_ssize_t>1, PIECE // work.half)
     chunks = (work.count + work.together - 1) // work.together
-    with nogil:
-        if work.pieces > 1:
-            par(run_piece, &work, work.count * work.pieces)
-        else:
-            par(run_keys, &work, chunks)
+    if work.pieces > 1:
+        chunks = work.count * work.pieces
+    share(run_piece if work.pieces > 1 else run_keys, &work, chunks, outs[0].size)
     return 0
+
+
+cdef array key_of(const uint32_t* words):
+    """A key that has its data."""
+    cdef Py_ssize_t size = 2
+    cdef Node node = leaf_node(UINT32, 1, &size, new_buffer(8))
+    memcpy(node.data, words, 8)
+    return wrap(node)
+
+
+def split_at_once(whole):
+    """Both halves of a key that has its value; None for any other: its split is part of the graph.
+    """
+    cdef uint32_t[4] words
+    cdef Node node
+    if type(whole) is not array:
+        return None
+    node = (<array>whole).node
+    if (node.flags & ~ON_DEVICE != EVALUATED or node.dtype != UINT32 or node.ndim != 1
+            or node.size != 2 or not is_row_major(node)):
+        return None
+    FILL(node.data, <char*>words, sizeof(words), 0, 2)
+    return key_of(words), key_of(words + 2)
 
 
 register_launcher("random_bits", launch_random_bits)

@@ -7,7 +7,7 @@ one task.
 from mlxc._backends.cpu.kernels cimport fill_by_dtype
 from mlxc._graph.dtypes cimport DTYPE_COUNT
 from mlxc._graph.kernel cimport View, register_launcher
-from mlxc._threads.pool cimport par
+from mlxc._threads.pool cimport share
 
 ctypedef void (*scan_fn)(
     const char* a, char* out, Py_ssize_t n, Py_ssize_t inner, Py_ssize_t start, Py_ssize_t stop,
@@ -81,8 +81,7 @@ cdef int launch(int kind, View* ins, View* outs, tuple params) except -1:
     work.blocks = (work.inner + COLUMNS - 1) // COLUMNS
     work.pieces = outer * work.blocks
     work.together = max(<Py_ssize_t>1, TASK // (work.n * min(work.inner, <Py_ssize_t>COLUMNS)))
-    with nogil:
-        par(run, &work, (work.pieces + work.together - 1) // work.together)
+    share(run, &work, (work.pieces + work.together - 1) // work.together, x.size)
     return 0
 
 

@@ -13,7 +13,7 @@ from mlxc._backends.cpu.kernels cimport fill_by_dtype, kernel, kernel_or_null
 from mlxc._graph.dtypes cimport COMPLEX64, DTYPE_COUNT
 from mlxc._graph.kernel cimport View, register_launcher
 from mlxc._memory.buffer cimport scratch_alloc, scratch_free
-from mlxc._threads.pool cimport interrupted, par
+from mlxc._threads.pool cimport interrupted, share
 
 ctypedef void (*keys_fn)(const char* a, Py_ssize_t stride, char* keys, Py_ssize_t n) noexcept nogil
 ctypedef void (*values_fn)(const char* keys, char* a, Py_ssize_t stride,
@@ -209,8 +209,7 @@ cdef int order(View* x, View* out, int axis, Py_ssize_t kth, bint places) except
     work.select = sorting.select
     work.network = sorting.network if work.n > 1 else NULL
     work.turn = sorting.turn
-    with nogil:
-        par(order_lines, &work, (work.count + work.together - 1) // work.together)
+    share(order_lines, &work, (work.count + work.together - 1) // work.together, x.size)
     if work.failed:
         raise MemoryError(f"[sort] there is no scratch memory for lines of {work.n} values")
     return 0
@@ -298,15 +297,13 @@ cdef int extremum(void* find, View* x, View* out, int axis) except -1:
         work.turn = <turn_fn>kernel(f"turn_{x.itemsize}")
         work.together = max(<Py_ssize_t>1, 2 * TASK // (work.lines.n * ROWS))
         width = ROWS * work.together
-        with nogil:
-            par(find_in_short_rows, &work, (work.lines.count + width - 1) // width)
+        share(find_in_short_rows, &work, (work.lines.count + width - 1) // width, x.size)
         return 0
     width = min(work.lines.inner, <Py_ssize_t>COLUMNS)
     work.blocks = (work.lines.inner + COLUMNS - 1) // COLUMNS
     work.pieces = work.lines.count // work.lines.inner * work.blocks
     work.together = max(<Py_ssize_t>1, 2 * TASK // (work.lines.n * width))
-    with nogil:
-        par(find_extrema, &work, (work.pieces + work.together - 1) // work.together)
+    share(find_extrema, &work, (work.pieces + work.together - 1) // work.together, x.size)
     return 0
 
 
@@ -344,8 +341,7 @@ cdef int launch_searchsorted(View* ins, int nin, View* outs, int nout, object pa
     work.values = &ins[1]
     work.out = <uint32_t*>outs[0].data
     work.right = params[0]
-    with nogil:
-        par(find_places, &work, (ins[1].size + TASK - 1) // TASK)
+    share(find_places, &work, (ins[1].size + TASK - 1) // TASK, ins[1].size)
     return 0
 
 
