@@ -109,6 +109,11 @@ def test_iterating_gives_the_parts_along_the_first_axis():
     with pytest.raises(StopIteration):
         next(parts)
     assert len(list(mx.zeros((0, 2)))) == 0
+    assert parts.__length_hint__() == 0 and iter(x).__length_hint__() == 2
+    with pytest.raises(TypeError, match="no axes"):
+        mx.ArrayIterator(mx.array(1.0))
+    with pytest.raises(TypeError):
+        mx.ArrayIterator([1, 2])
 
 
 def test_objects_with_an_mlx_array_are_array_like():

@@ -82,6 +82,7 @@ cdef tuple UNHEARD = None
 
 
 cdef Node NOTHING = scalar_node(BOOL, False)
+cdef list REVERSED = [tuple(range(ndim - 1, -1, -1)) for ndim in range(MAX_DIMS + 1)]
 
 
 # Nodes: a program that never evaluates holds no more history than this.
@@ -366,7 +367,7 @@ cdef class array:
     @property
     def T(self):
         """The array with its axes in reverse order."""
-        return wrap(transpose(self.node, tuple(range(self.node.ndim - 1, -1, -1))))
+        return wrap(transpose(self.node, REVERSED[self.node.ndim]))
 
     def item(self):
         """The value of an array of size 1 as a Python number.

@@ -48,6 +48,8 @@ def normalize_axes(op, axes, ndim):
 
 def as_shape(op, shape):
     """A shape as a tuple of integers: one integer or a sequence."""
+    if type(shape) is tuple and _all_integers(shape):
+        return _counted(op, shape)
     if isinstance(shape, (tuple, list)):
         try:
             return _counted(op, tuple([index(size) for size in shape]))
@@ -61,7 +63,14 @@ def as_shape(op, shape):
         ) from None
 
 
-def _counted(op, shape):
+cdef bint _all_integers(tuple shape):
+    for size in shape:
+        if type(size) is not int:
+            return False
+    return True
+
+
+cdef tuple _counted(op, tuple shape):
     """The shape itself; ValueError where 64 bits do not count an axis."""
     for size in shape:
         if not -(2**63) <= size < 2**63:

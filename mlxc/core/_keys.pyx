@@ -4,6 +4,8 @@ Each function gives None where the case is another one; those in ``indexing.py``
 part of an array that has its data has it, too: nothing is left to compute.
 """
 
+cimport cython
+
 from mlxc._graph.array cimport array, wrap
 from mlxc._graph.bind cimport SLICE, broadcast_to_tuple, like, reshape, row_code
 from mlxc._graph.dtypes cimport itemsize
@@ -170,9 +172,14 @@ cdef Node part_of(Node source, Selection* found):
 
 def read_basic(array x not None, key):
     """x[key] for a key of integers, slices, None and Ellipsis that fits; None for any other."""
+    return read(x, key)
+
+
+cdef object read(array x, key):
     cdef Selection found
-    cdef Node node = x.node, source
+    cdef Node node, source
     cdef int axis
+    node = x.node
     if not select(node, key, &found):
         return None
     if node.flags & ~ON_DEVICE == EVALUATED and node.buffer is not None:
@@ -220,3 +227,43 @@ def write_basic(array x not None, key, value):
     put_input(node, 0, x.node)
     put_input(node, 1, update)
     return wrap(node)
+
+
+@cython.final
+cdef class ArrayIterator:
+    """The parts of an array along its first axis, one after the other; what ``iter(x)`` gives.
+
+    Args:
+        x (array): At least one axis.
+
+    Example:
+        >>> import mlxc.core as mx
+        >>> [row.tolist() for row in mx.array([[1, 2], [3, 4]])]
+        [[1, 2], [3, 4]]
+    """
+
+    cdef array whole
+    cdef Py_ssize_t next
+
+    def __init__(self, array x not None):
+        if x.node.ndim == 0:
+            raise TypeError("[iter] an array of no axes cannot be iterated over")
+        self.whole = x
+        self.next = 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef Py_ssize_t k = self.next
+        if self.left() <= 0:
+            raise StopIteration
+        self.next = k + 1
+        return read(self.whole, k)
+
+    def __length_hint__(self):
+        return max(self.left(), 0)
+
+    cdef Py_ssize_t left(self) noexcept:
+        """How many parts are to come; what the array stands for may change meanwhile."""
+        return self.whole.node.shape[0] - self.next if self.whole.node.ndim else 0

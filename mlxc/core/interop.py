@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 from mlxc._graph import HOOKS, bind_method, rebuild, replace
 from mlxc._graph.dlpack import from_capsule, to_capsule
 
+from ._keys import ArrayIterator
 from .linalg import norm as matrix_norm
 
 __all__ = ["ArrayIterator", "ArrayLike", "from_dlpack", "matrix_norm"]
@@ -25,38 +26,6 @@ class ArrayLike(Protocol):
 
     def __mlx_array__(self):
         """The array that the object stands for."""
-
-
-class ArrayIterator:
-    """The parts of an array along its first axis, one after the other; what ``iter(x)`` gives.
-
-    Args:
-        x (array): At least one axis.
-
-    Example:
-        >>> import mlxc.core as mx
-        >>> [row.tolist() for row in mx.array([[1, 2], [3, 4]])]
-        [[1, 2], [3, 4]]
-    """
-
-    __slots__ = ("_array", "_next")
-
-    def __init__(self, x):
-        self._array = x
-        self._next = 0
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        k = self._next
-        if k >= self._array.shape[0]:
-            raise StopIteration
-        self._next = k + 1
-        return self._array[k]
-
-    def __length_hint__(self):
-        return max(self._array.shape[0] - self._next, 0)
 
 
 def from_dlpack(x, /, *, copy=None):
