@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import assert_threads_do_not_matter
 
 import mlxc.core as mx
 
@@ -85,6 +86,40 @@ def test_a_long_float_sum_keeps_its_digits():
     out = np.array(mx.cumsum(mx.full((3_000_000,), 0.1, mx.float32)))
     exact = np.arange(1, 3_000_001) * float(np.float32(0.1))
     np.testing.assert_allclose(out, exact, rtol=1e-7)
+
+
+CUT = [("cumsum", "float32"), ("cumsum", "float16"), ("cumsum", "int64"), ("cumprod", "int32")]
+CUT += [("cummax", "float32"), ("cummin", "uint32"), ("cummax", "int8"), ("cumprod", "float32")]
+
+
+@pytest.mark.parametrize("name, dtype", CUT)
+@pytest.mark.parametrize("n", [64, 129, 40_003, 100_000])
+@pytest.mark.parametrize("reverse, inclusive", DIRECTIONS)
+def test_lines_are_scanned_in_pieces_of_any_length(name, dtype, n, reverse, inclusive):
+    rng = np.random.default_rng(n)
+    x = rng.integers(-3, 4, (2, n)) if dtype[0] != "u" else rng.integers(0, 9, (2, n))
+    if name == "cumprod":
+        x = np.where(x == 2, -1, 1)
+    x = x.astype(dtype)
+    out = getattr(mx, name)(mx.array(x), 1, reverse=reverse, inclusive=inclusive)
+    wide = x.astype(np.float64) if dtype == "float16" else x
+    found, expected = np.array(out), reference(name, wide, 1, reverse, inclusive)
+    np.testing.assert_array_equal(found, expected.astype(found.dtype))
+
+
+def test_scans_of_long_lines_do_not_depend_on_the_number_of_threads():
+    x = mx.array(np.random.default_rng(5).standard_normal((3, 70_001), np.float32))
+    assert_threads_do_not_matter(lambda: [mx.cumsum(x, 1), mx.cummax(x, 1), mx.cumprod(x, 1)])
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_nan_stays_in_the_pieces_behind_it(reverse):
+    x = np.random.default_rng(6).standard_normal(100_000).astype(np.float32)
+    x[[70, -9]] = np.nan, np.inf
+    along = x[::-1] if reverse else x
+    for name, least in (("cummax", np.maximum), ("cummin", np.minimum)):
+        out = np.array(getattr(mx, name)(mx.array(x), 0, reverse=reverse))
+        np.testing.assert_array_equal(out[::-1] if reverse else out, least.accumulate(along))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

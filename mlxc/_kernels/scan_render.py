@@ -4,12 +4,21 @@ Standard library only: ``setup.py`` runs it. One kernel scans columns start to s
 block of n x inner values along its first axis. Rules the loops keep:
 
 * Float sums and products are carried in double, 16-bit floats are widened as they are read.
-* Lines (inner = 1) are scanned as eight chains at a time where joining them changes no rounding
-  that matters: a single chain waits for the latency of every addition.
+* Lines (inner = 1) are scanned by vectors where joining their lanes changes no rounding that
+  matters: a single chain waits for the latency of every addition. Eight floats are multiplied in
+  double before they meet the carry, which cannot overflow.
+* Long lines may be cut into pieces, but for products of floats, which may overflow in one piece and
+  vanish in another.
 * Long work looks for Ctrl-C now and then.
 * A NaN stays in cummax and cummin from where it stands. Complex numbers are ordered by real part,
   then by imaginary part.
 """
+
+from mlxc._kernels import vector_templates as vectors
+
+GROUP = 64  # values of a line that are scanned as vectors at a time: a block of widen_f16,
+WHOLE = 64  # in steps of so many bytes,
+WIDEST = 32  # by vectors of at most so many: wider ones take more steps, and these are dearer
 
 # Stored dtype's short name: the types of pointers to it, of one value, of what max and min carry,
 # and the least and largest value.
@@ -29,6 +38,10 @@ REAL = {
     "bf16": ("u16", "float", "-INFINITY", "INFINITY"),
 }
 FLOATS = ("f16", "f32", "f64", "bf16")
+# What vectors carry of a stored dtype, if not itself.
+LANE = {**dict.fromkeys(("b8", "u8", "u16", "i8", "i16"), "i32"), "f16": "f32", "bf16": "f32"}
+CUT = ("i32", "u32", "i64", "u64", *FLOATS)
+JOIN = {"cumsum": "sum", "cumprod": "prod", "cummax": "max", "cummin": "min"}
 MODULES = {
     "scan_sum": ("cumsum", "cumprod", "logcumsumexp"),
     "scan_order": ("cummax", "cummin"),
@@ -40,7 +53,9 @@ from libc.math cimport INFINITY, atan2, cos, exp, log, sin
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN
 
-from mlxc._kernels.convert cimport bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16
+from mlxc._kernels.convert cimport (
+    bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16, narrow_f16, widen_f16,
+)
 from mlxc._kernels.types cimport (
     b8_in, b8_out, c64, c64_in, c64_out, f32_in, f32_out, f64_in, f64_out, i8_in, i8_out, i16_in,
     i16_out, i32_in, i32_out, i64_in, i64_out, u8_in, u8_out, u16_in, u16_out, u32_in, u32_out,
@@ -49,6 +64,7 @@ from mlxc._kernels.types cimport (
 from mlxc._threads.pool cimport interrupted
 
 cdef enum:
+    GROUP = {group}          # values of a line that are scanned as vectors
     BLOCK = 1 << 18     # values of a line between looks for Ctrl-C
     ROWS = 1 << 12      # rows of columns between looks
 '''
@@ -59,16 +75,57 @@ cdef inline {D} {key}_step({D} x, {D} y) noexcept nogil:
     {body}
 """
 
+# The scan of a group of values, as vectors: each is scanned by steps of 1, 2, 4... lanes, those of
+# WHOLE bytes are joined, and then what came before joins all of them.
+GROUP_TEXT = """\
+    static inline void {name}(const {I} *in, {I} *out, {C} *before, int inclusive) {{
+        const {V} nothing = ({C}){identity} - ({V}){{0}};
+        {V} carry = *before - ({V}){{0}};
+        for (int i = 0; i < {group}; i += {parts} * {n}) {{
+            {V} last = nothing;
+            for (int k = 0; k < {parts}; k++) {{
+                {V} x = {load};
+{steps}
+                {V} part = k ? {join}(last, x) : x;
+                if (inclusive) x = {join}(carry, part);
+                else x = {join}(carry, __builtin_shufflevector(part, last, {behind}));
+                {store};
+                last = __builtin_shufflevector(part, part, {lasts});
+            }}
+            carry = {join}(carry, last);
+        }}
+        *before = carry[0];
+    }}
+"""
+# Floats read as doubles, and written again: x86's own, since gcc takes what it converts apart.
+DOUBLES = {
+    "arm64": (
+        "__builtin_convertvector(f32x2_load({}), f64x2)",
+        "f32x2_store({}, __builtin_convertvector(x, f32x2))",
+    ),
+    "x86 2": (
+        "(f64x2)_mm_cvtps_pd(_mm_castpd_ps(_mm_load_sd((const void *)({}))))",
+        "_mm_store_sd((void *)({}), _mm_castps_pd(_mm_cvtpd_ps((__m128d)x)))",
+    ),
+    "x86 4": (
+        "(f64x4)_mm256_cvtps_pd(_mm_loadu_ps({}))",
+        "_mm_storeu_ps({}, _mm256_cvtpd_ps((__m256d)x))",
+    ),
+}
+SHIFTED = """\
+                x = {join}(x, __builtin_shufflevector(x, nothing, {order}));
+"""
+EXTERN = '\n\ncdef extern from *:\n    """\n{inline}    """\n{declared}'
+
 # x and y point at the values that come first; step is 1 or -1.
 LINE = """
 
 cdef void {key}_line(
-    {pin} x, {pout} y, Py_ssize_t n, Py_ssize_t step, bint inclusive
+    {pin} x, {pout} y, Py_ssize_t n, Py_ssize_t step, bint inclusive, {D} carry
 ) noexcept nogil:
-    cdef {D} carry = {identity}
     cdef {D} value
     cdef Py_ssize_t i = 0
-{chains}
+{groups}
     while i < n:
         if i % BLOCK == BLOCK - 1 and interrupted():
             return
@@ -78,32 +135,81 @@ cdef void {key}_line(
         i += 1
 """
 
-CHAIN_VARIABLES = """    cdef {D}[256] buffer
-    cdef {D}[8] chain
-    cdef Py_ssize_t c, k
+GROUPS = """\
+    cdef {I}[GROUP] values, said
+    cdef bint strange
+    cdef {L} before = carry
+    cdef Py_ssize_t k
+{directly}    while i + GROUP <= n:
+        if i % BLOCK == BLOCK - GROUP and interrupted():
+            return
+        before = carry
+        if step == 1:
+            {load_group}
+        else:
+            for k in range(GROUP):
+                values[k] = <{I}>{load_value}
+{scan}
+        if step == 1:
+            {store_group}
+        else:
+            for k in range(GROUP):
+                y[(i + k) * step] = {store_value}
+        carry = <{D}>before
+        i += GROUP"""
+DIRECTLY = """\
+    while step == 1 and i + GROUP <= n:
+        if i % BLOCK == BLOCK - GROUP and interrupted():
+            return
+        {group}(x + i, y + i, &before, inclusive)
+        i += GROUP
+    carry = <{D}>before
+"""
+SCAN = "        {group}(values, said, &before, inclusive)"
+# A NaN stays from where it stands, which the vectors' maxima do not know.
+SCAN_ORDER = """\
+        strange = before != before
+        for k in range(GROUP):
+            strange |= values[k] != values[k]
+        if strange:
+            for k in range(GROUP):
+                said[k] = before
+                before = {key}_step(values[k], before)
+                said[k] = before if inclusive else said[k]
+        else:
+            {group}(values, said, &before, inclusive)"""
+
+# Lines in pieces: the scan from what came before.
+FROM = """
+
+cdef void {key}_from(
+    const char* a, char* out, Py_ssize_t n, Py_ssize_t step, bint inclusive, const char* carry
+) noexcept nogil:
+    {key}_line(<{pin}>a, <{pout}>out, n, step, inclusive, (<{D}*>carry)[0])
 """
 
-CHAINS = """    while i + 256 <= n:
-        if i % BLOCK == BLOCK - 256 and interrupted():
-            return
-        for c in range(8):
-            chain[c] = {identity}
-        if inclusive:
-            for k in range(32):
-                for c in range(8):
-                    chain[c] = {key}_step(<{D}>{load_chain}, chain[c])
-                    buffer[c * 32 + k] = chain[c]
-        else:
-            for k in range(32):
-                for c in range(8):
-                    buffer[c * 32 + k] = chain[c]
-                    chain[c] = {key}_step(<{D}>{load_chain}, chain[c])
-        for c in range(8):
-            for k in range(32):
-                value = {key}_step(buffer[c * 32 + k], carry)
-                y[(i + c * 32 + k) * step] = {store}
-            carry = {key}_step(chain[c], carry)
-        i += 256"""
+# What a piece of floats adds up to, in double all the way; a rows_fn.
+TOTAL = """
+
+cdef void {key}_total(
+    const char* a, char* out, Py_ssize_t rows, Py_ssize_t n
+) noexcept nogil:
+    cdef {pin} x
+    cdef double[16] lane
+    cdef Py_ssize_t r, i, k
+    for r in range(rows):
+        x = <{pin}>a + r * n
+        for k in range(16):
+            lane[k] = 0
+        for i in range(0, n - 15, 16):
+            for k in range(16):
+                lane[k] += x[i + k]
+        for i in range(n - n % 16, n):
+            lane[0] += x[i]
+        for k in range(1, 16):
+            lane[0] += lane[k]
+        (<double*>out)[r] = lane[0]
+"""
 
 COLUMNS = """
 
@@ -140,7 +246,7 @@ cdef void {key}(
     cdef Py_ssize_t first = (n - 1) * inner if reverse else 0
     cdef Py_ssize_t step = -inner if reverse else inner
     if inner == 1:
-        {key}_line(<{pin}>a + first, <{pout}>out + first, n, step, inclusive)
+        {key}_line(<{pin}>a + first, <{pout}>out + first, n, step, inclusive, {identity})
         return
     for j in range(start, stop, 128):
         {key}_columns(
@@ -299,7 +405,93 @@ def _step(op, t):
     )
 
 
-def _real(op, t):
+class Group:
+    """The scan of a group of values: read as `read`, carried as `lane`."""
+
+    def __init__(self, op, t, isa):
+        self.read = self.lane = LANE.get(t, t)
+        if self.read == "f32" and op in ("cumsum", "cumprod"):
+            self.lane = "f64"
+        self.join, self.isa = JOIN[op], isa
+        self.n = min(vectors.VECTOR_BYTES[isa], WIDEST) // vectors.SIZE[self.lane]
+        self.name = f"{self.join}_{self.read}_{self.lane}_group"
+        self.identity = _identity(op, self.lane)
+
+    def types(self):
+        """The vectors that it needs, as (type, count)."""
+        return {(self.lane, self.n), (self.read, self.n)}
+
+    def functions(self):
+        """C functions by name, with Cython's declarations."""
+        n, vector = self.n, f"{self.lane}x{self.n}"
+        join = f"{self.join}_{vector}"
+        load = f"{self.read}x{n}_load(in + i + k * {n})"
+        store = f"{self.read}x{n}_store(out + i + k * {n}, x)"
+        if self.read != self.lane:
+            load, store = DOUBLES["arm64" if self.isa == "arm64" else f"x86 {n}"]
+            load, store = load.format(f"in + i + k * {n}"), store.format(f"out + i + k * {n}")
+        steps, words, apart = "", {}, 1
+        while apart < n:
+            order = ", ".join(str(k - apart if k >= apart else n + k) for k in range(n))
+            words = {"behind": order} if apart == 1 else words
+            steps += SHIFTED.format(join=join, order=order)
+            apart *= 2
+        words |= {"name": self.name, "I": vectors.C_TYPE[self.read], "V": vector}
+        words |= {"load": load, "store": store}
+        words |= {"C": vectors.C_TYPE[self.lane], "n": n, "join": join, "group": GROUP}
+        words |= {"parts": WHOLE // (n * vectors.SIZE[self.lane]), "identity": self.identity}
+        words["lasts"] = ", ".join([str(n - 1)] * n)
+        text = GROUP_TEXT.format(steps=steps.rstrip("\n"), **words)
+        declaration = "    void {name}(const {I}* a, {I}* b, {C}* c, bint d) noexcept nogil\n"
+        return {
+            f"{vector} {self.join}": vectors.join(self.join, self.lane, n, self.isa),
+            self.name: (text, declaration.format(**words)),
+        }
+
+
+def _identity(op, t):
+    """What leaves every value of a vector's type as it is, in C."""
+    if op in ("cumsum", "cumprod"):
+        return "0" if op == "cumsum" else "1"
+    if t[0] == "f":
+        return "-INFINITY" if op == "cummax" else "INFINITY"
+    if op == "cummax":
+        return f"INT{t[1:]}_MIN" if t[0] == "i" else "0"
+    return f"{'U' if t[0] == 'u' else ''}INT{t[1:]}_MAX"
+
+
+def _grouped(op, t):
+    """Whether lines are scanned by vectors: double has no wider carry."""
+    return t != "f64" or op in ("cummax", "cummin")
+
+
+def _in_pieces(op, t):
+    """Whether lines may be cut: what is carried is what reductions add up to."""
+    exact = t in CUT and _grouped(op, t)
+    return exact and not (op == "cumprod" and t in FLOATS)
+
+
+def _groups(words, op, t, isa):
+    """The loop over groups of a line."""
+    group, read = Group(op, t, isa), _access(t)[0].format("x[i + k]")
+    wide = vectors.C_TYPE[group.read]
+    words = {**words, "I": wide, "L": vectors.C_TYPE[group.lane], "group": group.name}
+    load_group = f"for k in range(GROUP):\n                values[k] = <{wide}>{read}"
+    store_group = "for k in range(GROUP):\n                y[i + k] = {store_value}".format(**words)
+    if t == "f16":
+        load_group, store_group = "widen_f16(values, x + i)", "narrow_f16(y + i, said)"
+    scan = SCAN_ORDER if op in ("cummax", "cummin") and t in FLOATS else SCAN
+    directly = DIRECTLY.format(**words) if scan is SCAN and group.read == t else ""
+    return GROUPS.format(
+        load_group=load_group,
+        store_group=store_group,
+        scan=scan.format(**words),
+        directly=directly,
+        **words,
+    )
+
+
+def _real(op, t, isa):
     """Source of one kernel over real numbers."""
     carry, identity, body = _step(op, t)
     load, store = _access(t)
@@ -310,18 +502,19 @@ def _real(op, t):
         "pin": REAL[t][0] + "_in",
         "pout": REAL[t][0] + "_out",
         "load": load.format("x[i * step]"),
-        "load_chain": load.format("x[(i + c * 32 + k) * step]"),
+        "load_value": load.format("x[(i + k) * step]"),
         "load_column": load.format("x[j]"),
         "store": store.format("value"),
         "store_line": store.format("(value if inclusive else carry)"),
+        "store_value": store.format("said[k]"),
     }
-    # Products may overflow in one chain and vanish in another, and double has no wider carry.
-    chained = op != "cumprod" and t != "f64"
-    words["chains"] = ""
-    if chained:
-        words["chains"] = CHAIN_VARIABLES.format(**words) + CHAINS.format(**words)
-    text = STEP.format(body="\n    ".join(body), **words)
-    return text + LINE.format(**words) + COLUMNS.format(**words)
+    words["groups"] = _groups(words, op, t, isa) if _grouped(op, t) else ""
+    text = STEP.format(body="\n    ".join(body), **words) + LINE.format(**words)
+    if _in_pieces(op, t):
+        text += FROM.format(**words)
+    if (op, t) == ("cumsum", "f32"):
+        text += TOTAL.format(**words)
+    return text + COLUMNS.format(**words)
 
 
 def _stateful(op, t):
@@ -342,20 +535,46 @@ def _stateful(op, t):
     )
 
 
+def _vectors(ops, isa):
+    """The C functions that the loops of a module call."""
+    groups = [Group(op, t, isa) for op in ops if op in JOIN for t in REAL if _grouped(op, t)]
+    functions = {}
+    for group in groups:
+        functions |= group.functions()
+    types = vectors.types(set().union(*(group.types() for group in groups)))
+    inline = vectors.HEAD + "    #include <math.h>\n" + types
+    inline += "".join(text for text, _ in functions.values())
+    declared = [text for name, (_, text) in functions.items() if name.endswith("_group")]
+    return EXTERN.format(inline=inline, declared="".join(declared))
+
+
+def _names(op, t):
+    """Kernels of one operation over a stored dtype, in the table and in the source."""
+    names = {f"{op}_{t}": f"{op}_{t}"}
+    if t != "c64" and op in JOIN and _in_pieces(op, t):
+        names[f"{op}_from_{t}"] = f"{op}_{t}_from"
+    if (op, t) == ("cumsum", "f32"):
+        names[f"{op}_total_{t}"] = f"{op}_{t}_total"
+    return names
+
+
 def render(isa):
-    """Cython sources of the scan kernels, by module name; the same for every instruction set."""
+    """Cython sources of the scan kernels for one instruction set, by module name."""
     sources = {}
     for module, ops in MODULES.items():
-        parts, names = [HEAD.format(ops=", ".join(ops))], []
+        head = HEAD.format(ops=", ".join(ops), group=GROUP)
+        parts, names = [head, _vectors(ops, isa)], {}
         for op in ops:
             for t in FLOATS if op == "logcumsumexp" else REAL:
                 if (op, t) == ("cumsum", "b8"):  # counted in int32, after conversion
                     continue
-                parts.append(_stateful(op, t) if op == "logcumsumexp" else _real(op, t))
-                names.append(f"{op}_{t}")
+                parts.append(_stateful(op, t) if op not in JOIN else _real(op, t, isa))
+                names |= _names(op, t)
             parts.append(_stateful(op, "c64"))
-            names.append(f"{op}_c64")
-        entries = "".join(f'        "{name}": <size_t>&{name},\n' for name in names)
+            names |= _names(op, "c64")
+        entries = "".join(
+            f'        "{name}": <size_t>&{function},\n' for name, function in names.items()
+        )
         parts.append(
             "\n\ndef table():\n"
             '    """Addresses of the kernels, by name."""\n'
