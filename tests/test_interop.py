@@ -31,6 +31,58 @@ def test_strided_and_reversed_memory_keeps_its_values():
         np.testing.assert_array_equal(np.array(mx.from_dlpack(view) + 0), view)
 
 
+class Tensor:
+    """What PyTorch's tensors are to others while they record gradients, or are of bfloat16."""
+
+    def __init__(self, values, recording=True):
+        self.values, self.recording = values, recording
+
+    def detach(self):
+        return Tensor(self.values, recording=False)
+
+    def resolve_conj(self):
+        return self
+
+    resolve_neg = resolve_conj
+
+    def __array__(self, dtype=None, copy=None):
+        if self.recording:
+            raise RuntimeError("Can't call numpy() on a Tensor that requires grad")
+        if self.values.dtype == mx.bfloat16:
+            raise TypeError("unsupported ScalarType BFloat16")
+        return np.array(self.values, dtype)
+
+    def __dlpack_device__(self):
+        return self.values.__dlpack_device__()
+
+    def __dlpack__(self, **options):
+        if self.recording:
+            raise BufferError("Can't export tensors that require gradient")
+        return self.values.__dlpack__(**options)
+
+
+@pytest.mark.parametrize("dtype", [mx.float32, mx.bfloat16])
+def test_tensors_that_record_gradients_give_their_values(dtype):
+    values = mx.array([[1.5, -2.0], [0.0, 3.0]], dtype)
+    for convert in (mx.array, mx.asarray, mx.from_dlpack):
+        found = convert(Tensor(values))
+        assert found.dtype == dtype and found.tolist() == values.tolist()
+    assert (mx.ones((2, 2), dtype) + Tensor(values)).tolist() == [[2.5, -1], [1, 4]]
+    copied = mx.array(Tensor(values))
+    copied[0] = 7.0
+    assert values[0].tolist() == [1.5, -2.0]
+
+
+def test_tensors_of_torch_become_arrays():
+    torch = pytest.importorskip("torch")
+    weight = torch.nn.Parameter(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    assert mx.array(weight).tolist() == mx.from_dlpack(weight).tolist() == [[1, 2], [3, 4]]
+    half = mx.array(weight.T.to(torch.bfloat16))
+    assert half.dtype == mx.bfloat16 and half.tolist() == [[1, 3], [2, 4]]
+    conjugated = torch.tensor([1 + 2j]).conj()
+    assert mx.array(conjugated).tolist() == mx.from_dlpack(conjugated).tolist() == [1 - 2j]
+
+
 def test_bfloat16_goes_to_torch_and_comes_back():
     torch = pytest.importorskip("torch")
     there = torch.from_dlpack(mx.array([1.5, -2.0], dtype=mx.bfloat16))

@@ -27,5 +27,6 @@ from .interface import (
     unary_function,
 )
 from .routine import Routine
+from .values import values_alone
 
 __all__ = [name for name in dir() if not name.startswith("_")]

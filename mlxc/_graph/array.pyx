@@ -242,7 +242,14 @@ cdef Node node_of(object value):
             raise TypeError(f"[array] __mlx_array__ gave {type(result).__name__}; an array would "
                             "be right")
         return (<array>result).node
-    return node_of_numpy(value)
+    try:
+        return node_of_numpy(value)
+    except ConversionError:
+        raise
+    except TypeError:                    # a tensor of bfloat16, which NumPy does not know
+        if not hasattr(value, "__dlpack__"):
+            raise
+    return (<array>HOOKS["from_dlpack"](value, copy=True)).node
 
 
 cdef bint holds_array(object value, int depth=0) except -1:

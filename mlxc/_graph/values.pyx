@@ -72,6 +72,14 @@ cdef Node filled(int code, object values):
     return node
 
 
+def values_alone(value):
+    """A PyTorch tensor as other libraries can read it: without the record of its gradient, and
+    what it is a conjugated or negated view of written out; anything else as it is."""
+    if hasattr(value, "resolve_conj"):
+        return value.detach().resolve_conj().resolve_neg()
+    return value
+
+
 cdef Node node_of_numpy(object value):
     """A copy of a NumPy array (or of what NumPy can read); float64 becomes float32 as everywhere in
     MLX."""
@@ -83,7 +91,7 @@ cdef Node node_of_numpy(object value):
             return filled(known, value)
     if type(value).__module__.startswith("ml_dtypes") and type(value).__name__ == "bfloat16":
         value = numpy.asarray(value)
-    values = numpy.asarray(value)
+    values = numpy.asarray(values_alone(value))
     name = values.dtype.name
     if name == "bfloat16":
         values = values.view(numpy.uint16)

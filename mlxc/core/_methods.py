@@ -122,7 +122,7 @@ def bind_all(space):
     HOOKS.update(
         iter=space["ArrayIterator"], getstate=_state, repr=_repr, bytes=lambda x: _state(x)[0]
     )
-    for name in ("stack", "matmul", "divmod", "any", "getitem", "setitem"):
+    for name in ("stack", "matmul", "divmod", "any", "getitem", "setitem", "from_dlpack"):
         if name in space:
             HOOKS[name] = space[name]
     from . import indexing

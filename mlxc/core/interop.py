@@ -8,7 +8,7 @@ written to.
 import sys
 from typing import Protocol, runtime_checkable
 
-from mlxc._graph import HOOKS, bind_method, rebuild, replace
+from mlxc._graph import HOOKS, bind_method, rebuild, replace, values_alone
 from mlxc._graph.dlpack import from_capsule, to_capsule
 
 from ._keys import ArrayIterator
@@ -59,6 +59,7 @@ def from_dlpack(x, /, *, copy=None):
             f"[from_dlpack] {type(x).__name__} has no __dlpack__ and __dlpack_device__; an array "
             "of a library that supports DLPack would be right"
         )
+    x = values_alone(x)
     device = x.__dlpack_device__()
     if device[0] not in (1, 3):
         raise BufferError(
