@@ -358,6 +358,20 @@ def test_results_that_read_the_same_array_are_one_program():
     assert outputs == [[1, 2, 2], [1, 4]]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int16"])
+def test_tiles_of_long_rows_read_values_of_all_rows_of_one_row_and_of_no_row(dtype):
+    """Several tiles a row, the last one shorter, and values that stay the same along them."""
+    rng = np.random.default_rng(0)
+    x, y = (rng.integers(-9, 9, (5, 100_003)).astype(dtype) for _ in range(2))
+    row, number = rng.integers(-9, 9, (5, 1)).astype(dtype), np.array([3]).astype(dtype)
+    a, b, c, d = (mx.array(v) for v in (x, y, row, number))
+    results = mx.compile(lambda a, b: ((a + c) * d - b, mx.maximum(a, b) * c, a + d))(a, b)
+    for result, expected in zip(
+        results, ((x + row) * number - y, np.maximum(x, y) * row, x + number), strict=True
+    ):
+        np.testing.assert_array_equal(result, expected)
+
+
 def test_the_tiles_of_an_optimiser_fit_the_first_level_cache():
     """However many numbers it takes: they are no tiles."""
     program = "import mlxc.optimizers as optim\nadam = optim.AdamW(1e-3)\n"

@@ -12,8 +12,8 @@ from libc.string cimport memcpy
 from mlxc._backends.cpu.blocks cimport Block, add_axis, fold_fn, move_parallel, start_block
 from mlxc._backends.cpu.kernels cimport kernel
 from mlxc._backends.cpu.tiles cimport (
-    FULL, LOOP, MAX_REGISTERS, STACK_SCRATCH, Instruction, Stream, TileCode, Tiles, prepare,
-    run_next_tile, run_tile,
+    FULL, LOOP, MAX_REGISTERS, STACK_SCRATCH, Instruction, Stream, TileCode, Tiles, bind_code,
+    prepare, run_next_tile, run_tile,
 )
 from mlxc._graph.dtypes cimport itemsize
 from mlxc._graph.evaluate cimport set_backend
@@ -33,6 +33,8 @@ DEBUG = int(os.environ.get("MLXC_DEBUG", "0") or 0)
 cdef enum:
     CHUNK_WORK = 65536       # element operations a chunk of tiles should hold
     MAX_CHUNKS = 16          # a thread
+    CHUNK_SIZE = 32768       # elements that are worth beginning a chunk: it takes a microsecond
+    FEW_CHUNKS = 4           # a thread, which may be smaller than that
     PARTS = 64               # at most this many partial results of one long reduction
     PART_SIZE = 65536        # elements a partial result is worth
     PLAIN = 1 << 18          # elements that are added at a time where they stand,
@@ -151,6 +153,8 @@ cdef class MapProgram(Executable):
         job.scratch = NULL
         workers = thread_count()
         job.chunks = min(MAX_CHUNKS * workers, <Py_ssize_t>(self.work / CHUNK_WORK))
+        job.chunks = min(job.chunks, max(FEW_CHUNKS * workers,
+                                         self.code.rows * self.code.columns // CHUNK_SIZE))
         job.chunks = min(count, max(<Py_ssize_t>1, job.chunks))
         workers = workers if job.chunks > 1 else 1
         if self.code.scratch > STACK_SCRATCH:
@@ -189,12 +193,17 @@ cdef void run_map_with(MapJob* job, Py_ssize_t chunk, char* scratch) noexcept no
     cdef Py_ssize_t row = first // job.column_tiles * tiles.tile_rows
     cdef Py_ssize_t column = first % job.column_tiles * tiles.tile_columns
     cdef Py_ssize_t tile, columns
+    cdef bint bound = False
     prepare(tiles, job.slots, regs, scratch)
     for tile in range(first, end):
         columns = min(tiles.tile_columns, tiles.columns - column)
         if column and tile > first and tiles.direct:
-            run_next_tile(tiles, regs, columns)
+            if not bound:
+                bind_code(tiles, regs, scratch)
+                bound = True
+            run_next_tile(tiles, scratch, columns)
         else:
+            bound = False
             run_tile(tiles, job.slots, regs, row, min(tiles.tile_rows, tiles.rows - row), column,
                      columns)
         column += columns

@@ -37,6 +37,7 @@ cdef struct Instruction:
     int kind
     int count                  # registers in args
     int[8] args                # operands, then the result
+    Py_ssize_t[8] steps        # bytes from theirs to those of the next tile in the same row
     int shape                  # of the result
     int itemsize               # of what is copied or repeated
 
@@ -60,6 +61,7 @@ cdef struct TileCode:
     int nwithin                # dimensions of a row
     Py_ssize_t[MAX_OUTER] within
     Py_ssize_t scratch         # bytes
+    Py_ssize_t bound           # bytes into scratch: where instructions' operands are
     int result                 # register of the value that a reduction folds, else -1
 
 cdef class Tiles:
@@ -69,4 +71,5 @@ cdef void prepare(TileCode* tiles, char** slots, char** regs, char* scratch) noe
 cdef void run_tile(TileCode* tiles, char** slots, char** regs, Py_ssize_t row, Py_ssize_t rows,
                    Py_ssize_t column,
                    Py_ssize_t columns) noexcept nogil
-cdef void run_next_tile(TileCode* tiles, char** regs, Py_ssize_t columns) noexcept nogil
+cdef void bind_code(TileCode* tiles, char** regs, char* scratch) noexcept nogil
+cdef void run_next_tile(TileCode* tiles, char* scratch, Py_ssize_t columns) noexcept nogil

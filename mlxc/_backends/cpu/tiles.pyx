@@ -2,7 +2,9 @@
 """Programs lowered to loops over tiles: what both the map and the reduction drivers run.
 
 `run_tile` points each register at memory or scratch for one tile and calls the instructions in
-order. Instructions on SINGLE registers are the same for every tile and run once, in `prepare`.
+order. Instructions on SINGLE registers are the same for every tile and run once, in `prepare`. Of
+tiles that follow each other in a row only the first is pointed: the others' operands are some bytes
+further each.
 """
 
 from operator import itemgetter
@@ -12,6 +14,9 @@ from libc.string cimport memcpy
 
 from mlxc._backends.cpu.kernels cimport kernel
 from mlxc._kernels.abi cimport centered_rows_fn, copy_fn, loop_fn, rows_fn
+
+cdef enum:
+    BOUND = 64               # bytes of an instruction's operands
 
 cdef copy_fn[9] COPIERS
 
@@ -41,7 +46,8 @@ cdef class Tiles:
         self.c.columns = lowering.columns
         self.c.tile_rows = lowering.tile_rows
         self.c.tile_columns = lowering.tile_columns
-        self.c.scratch = lowering.scratch
+        self.c.bound = lowering.scratch
+        self.c.scratch = lowering.scratch + BOUND * len(lowering.code)
         self.c.result = lowering.result
         self.c.nouter = len(lowering.outer)
         for k in range(self.c.nouter):
@@ -63,6 +69,8 @@ cdef class Tiles:
                                                                if c[3] != SINGLE]
         self.c.nprologue = len([c for c in lowering.code if c[3] == SINGLE])
         self.c.ncode = len(code)
+        steps = {stream[2]: stream[4] * lowering.tile_columns for stream in lowering.streams
+                 if stream[3] == FULL}
         self.c.code = <Instruction*>zeroed(self.c.ncode, sizeof(Instruction))
         for k, (function, kind, args, shape, item, _) in enumerate(code):
             self.c.code[k].function = <void*><size_t>function
@@ -72,6 +80,7 @@ cdef class Tiles:
             self.c.code[k].itemsize = item
             for j in range(self.c.code[k].count):
                 self.c.code[k].args[j] = args[j]
+                self.c.code[k].steps[j] = steps.get(args[j], 0)
 
     def pack_streams(self, streams):
         cdef int k, j
@@ -136,16 +145,28 @@ cdef void run_tile(TileCode* tiles, char** slots, char** regs, Py_ssize_t row, P
         run_instruction(&tiles.code[k], regs, rows, columns)
 
 
-cdef void run_next_tile(TileCode* tiles, char** regs, Py_ssize_t columns) noexcept nogil:
-    """The tile behind the one just run, in the same row; all streams are direct."""
-    cdef int k
-    cdef Stream* s
-    for k in range(tiles.nsingle, tiles.nstreams):
-        s = &tiles.streams[k]
-        if s.shape == FULL:
-            regs[s.reg] += tiles.tile_columns * s.itemsize
+cdef void bind_code(TileCode* tiles, char** regs, char* scratch) noexcept nogil:
+    """Note where the tile just run has the operands of each instruction; all streams are direct."""
+    cdef char** args = <char**>(scratch + tiles.bound)
+    cdef int k, j
     for k in range(tiles.nprologue, tiles.ncode):
-        run_instruction(&tiles.code[k], regs, 1, columns)
+        for j in range(8):
+            args[j] = regs[tiles.code[k].args[j]] if j < tiles.code[k].count else NULL
+        args += 8
+
+
+cdef void run_next_tile(TileCode* tiles, char* scratch, Py_ssize_t columns) noexcept nogil:
+    """The tile behind the one that the code is bound to, in the same row. What it does besides the
+    loops is a good part of a small tile's time: one addition an operand."""
+    cdef char** args = <char**>(scratch + tiles.bound)
+    cdef Instruction* code
+    cdef int k, j
+    for k in range(tiles.nprologue, tiles.ncode):
+        code = &tiles.code[k]
+        for j in range(8):
+            args[j] += code.steps[j]
+        run_loop(code, args, 1, columns)
+        args += 8
 
 
 cdef inline Py_ssize_t row_offset(TileCode* tiles, Stream* s, Py_ssize_t row) noexcept nogil:
@@ -199,23 +220,24 @@ cdef void gather(TileCode* tiles, Stream* s, char* source, char* target, Py_ssiz
 cdef inline void run_instruction(Instruction* code, char** regs, Py_ssize_t rows,
                                  Py_ssize_t columns) noexcept nogil:
     cdef char* args[8]
-    cdef Py_ssize_t count = 1
     cdef int k
+    for k in range(code.count):
+        args[k] = regs[code.args[k]]
+    run_loop(code, args, rows, columns)
+
+
+cdef inline void run_loop(Instruction* code, char** args, Py_ssize_t rows,
+                          Py_ssize_t columns) noexcept nogil:
+    cdef Py_ssize_t count = 1
     if code.shape == FULL:
         count = rows * columns
     elif code.shape == COLUMN:
         count = rows
     if code.kind == LOOP or code.kind == REPEAT:
-        for k in range(code.count):
-            args[k] = regs[code.args[k]]
         (<loop_fn>code.function)(args, count)
     elif code.kind == FOLD and code.count == 3:
-        (<centered_rows_fn>code.function)(regs[code.args[0]], regs[code.args[1]],
-                                          regs[code.args[2]], rows, columns)
-    elif code.kind == FOLD:
-        (<rows_fn>code.function)(regs[code.args[0]], regs[code.args[1]], rows, columns)
-    elif code.kind == EXPAND:
-        (<rows_fn>code.function)(regs[code.args[0]], regs[code.args[1]], rows, columns)
-    else:
-        if regs[code.args[0]] != regs[code.args[1]]:
-            memcpy(regs[code.args[1]], regs[code.args[0]], count * code.itemsize)
+        (<centered_rows_fn>code.function)(args[0], args[1], args[2], rows, columns)
+    elif code.kind == FOLD or code.kind == EXPAND:
+        (<rows_fn>code.function)(args[0], args[1], rows, columns)
+    elif args[0] != args[1]:
+        memcpy(args[1], args[0], count * code.itemsize)
