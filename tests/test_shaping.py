@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mlxc.core as mx
+from mlxc._graph import is_evaluated
 
 
 def evaluated(x):
@@ -339,3 +340,33 @@ def test_what_is_left_over_beside_whole_squares_is_transposed_as_well(dtype, sid
             x = np.arange(2 * rows * columns).reshape(2, rows, columns).astype(dtype)
             turned = np.array(mx.contiguous(mx.transpose(mx.array(x), (2, 0, 1))))
             np.testing.assert_array_equal(turned, x.transpose(2, 0, 1), err_msg=f"{rows} {columns}")
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda lib, x: x.T,
+        lambda lib, x: lib.transpose(x, (1, 2, 0)),
+        lambda lib, x: lib.reshape(x, (6, -1)),
+        lambda lib, x: lib.expand_dims(x, 1),
+        lambda lib, x: lib.swapaxes(x, 0, 2),
+    ],
+)
+def test_views_of_an_array_that_has_its_data_have_it_too(view):
+    values = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    x = mx.array(values)
+    seen = view(mx, x)
+    assert is_evaluated(seen) and not is_evaluated(view(mx, x + 0))
+    expected = view(np, values).copy()
+    np.testing.assert_array_equal(np.array(seen), expected)
+    x[0] = 5.0  # the view keeps its values
+    np.testing.assert_array_equal(np.array(seen), expected)
+    np.testing.assert_array_equal(np.array(seen * 2 + 1), expected * 2 + 1)
+    gradient = mx.grad(lambda x: (view(mx, x) ** 2).sum())(mx.array(values))
+    np.testing.assert_array_equal(np.array(gradient), 2 * values)
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (25,), (-2, 12), (2**62, 4), (2**70,), (0, 24)])
+def test_shapes_that_do_not_fit_an_array_that_has_its_data_are_refused(shape):
+    with pytest.raises(ValueError, match="reshape"):
+        mx.reshape(mx.array(np.zeros(24)), shape)

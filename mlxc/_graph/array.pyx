@@ -18,7 +18,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.math cimport isfinite
 from libc.string cimport memcpy
 
-from mlxc._graph.bind cimport bind_binary, bind_row, bind_unary, cast, row_code, transpose
+from mlxc._graph.bind cimport bind_binary, bind_row, bind_unary, cast, row_code
 from mlxc._graph.dtypes cimport (
     BFLOAT16, BOOL, COMPLEX64, DTYPE_OBJECTS, FLOAT32, INT32, INT64, UINT64, dtype_code, dtype_kind,
     itemsize, load_scalar,
@@ -31,6 +31,7 @@ from mlxc._graph.node cimport (
 from mlxc._graph.values cimport (
     elements_overlap, filled, first_leaf, nested_list, node_of_numbers, node_of_numpy, own_buffer,
 )
+from mlxc._graph.views cimport transposed
 from mlxc._memory.buffer cimport Buffer, new_buffer
 
 from mlxc._graph.errors import ConversionError
@@ -374,7 +375,7 @@ cdef class array:
     @property
     def T(self):
         """The array with its axes in reverse order."""
-        return wrap(transpose(self.node, REVERSED[self.node.ndim]))
+        return wrap(transposed(self.node, REVERSED[self.node.ndim]))
 
     def item(self):
         """The value of an array of size 1 as a Python number.

@@ -5,7 +5,7 @@ bind one row."""
 from mlxc._graph.array cimport array, node_of, operand_node, wrap
 from mlxc._graph.bind cimport (
     TRANSPOSE, bind_binary, bind_elementwise, bind_reduction, bind_row, bind_unary,
-    broadcast_to_tuple, cast, pick_again, reshape, row_code, transpose,
+    broadcast_to_tuple, cast, pick_again, row_code,
 )
 from mlxc._graph.dtypes cimport dtype_code
 from mlxc._graph.evaluate cimport evaluate, evaluate_one
@@ -14,6 +14,7 @@ from mlxc._graph.node cimport (
     shape_tuple,
 )
 from mlxc._graph.small cimport Small, find_small
+from mlxc._graph.views cimport reshaped, transposed
 
 
 cdef object wrapped(object result):
@@ -87,7 +88,9 @@ def eval(tree=(), /, *args):
     for x in arrays_of((tree, *args)):
         if not x.node.flags & EVALUATED:
             nodes.append(x.node)
-    if nodes:
+    if len(nodes) == 1:
+        evaluate_one(<Node>nodes[0])
+    elif nodes:
         evaluate(nodes)
 
 
@@ -221,12 +224,12 @@ def reshape_to(array x not None, tuple shape):
         shape = shape[:missing] + (x.node.size // known,) + shape[missing + 1:]
     if shape_tuple(x.node) == shape:
         return wrap(x.node)   # another handle: in-place operations must not reach x
-    return wrap(reshape(x.node, shape))
+    return wrap(reshaped(x.node, shape))
 
 
 def transpose_to(array x not None, tuple axes):
     """x with its axes permuted; axes are valid."""
-    return wrap(transpose(x.node, axes))
+    return wrap(transposed(x.node, axes))
 
 
 def broadcast(array x not None, tuple shape):

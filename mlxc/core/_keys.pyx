@@ -9,9 +9,8 @@ cimport cython
 from mlxc._graph.array cimport array, wrap
 from mlxc._graph.bind cimport SLICE, broadcast_to_tuple, like, reshape, row_code
 from mlxc._graph.dtypes cimport itemsize
-from mlxc._graph.node cimport (
-    EVALUATED, MAX_DIMS, ON_DEVICE, Node, new_node, put_input, set_inputs,
-)
+from mlxc._graph.node cimport MAX_DIMS, Node, new_node, put_input, set_inputs
+from mlxc._graph.views cimport has_data, view_of
 
 cdef extern from "Python.h":
     int PySlice_Unpack(object, Py_ssize_t*, Py_ssize_t*, Py_ssize_t*) except -1
@@ -152,7 +151,7 @@ cdef bint has_shape(const Py_ssize_t* shape, int ndim, const Py_ssize_t* other, 
 
 cdef Node part_of(Node source, Selection* found):
     """A selection of an array that has its data."""
-    cdef Node node = new_node(source.dtype, found.ndim)
+    cdef Node node = view_of(source, found.ndim)
     cdef int axis
     node.size = 1
     for axis in range(found.ndim):
@@ -162,11 +161,8 @@ cdef Node part_of(Node source, Selection* found):
         if found.source[axis] >= 0:
             node.strides[axis] = source.strides[found.source[axis]] * found.stride[
                 found.source[axis]]
-    node.buffer = source.buffer
-    node.data = source.data
     for axis in range(found.axes):
         node.data += found.start[axis] * source.strides[axis]
-    node.flags = EVALUATED
     return node
 
 
@@ -182,7 +178,7 @@ cdef object read(array x, key):
     node = x.node
     if not select(node, key, &found):
         return None
-    if node.flags & ~ON_DEVICE == EVALUATED and node.buffer is not None:
+    if has_data(node):
         if found.whole and has_shape(found.shape, found.ndim, node.shape, node.ndim):
             return wrap(node)
         return wrap(part_of(node, &found))

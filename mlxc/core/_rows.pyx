@@ -1,12 +1,14 @@
-"""From public functions to rows: reductions, and kernels along one axis; compiled, since a call of
-a function on few elements is hardly more than this.
+"""From public functions to rows: constants, reductions, and kernels along one axis; compiled,
+since a call of a function on few elements is hardly more than this.
 """
 
 from mlxc._graph.array cimport array, node_of, wrap
-from mlxc._graph.bind cimport bind_reduction, bind_row, reshape, row_code
-from mlxc._graph.node cimport MAX_DIMS, Node
+from mlxc._graph.bind cimport bind_reduction, bind_row, broadcast_to_tuple, row_code
+from mlxc._graph.dtypes cimport FLOAT32, dtype_code
+from mlxc._graph.node cimport MAX_DIMS, Node, scalar_node
+from mlxc._graph.views cimport reshaped
 
-from ._arguments import normalize_axes, normalize_axis
+from ._arguments import as_shape, normalize_axes, normalize_axis
 
 cdef int CONCATENATE = row_code("concatenate")
 cdef int GATHER = row_code("gather")
@@ -15,7 +17,7 @@ cdef list ONE_AXIS = [(axis,) for axis in range(MAX_DIMS)]
 
 
 cdef Node flat(Node x):
-    return x if x.ndim == 1 else reshape(x, (x.size,))
+    return x if x.ndim == 1 else reshaped(x, (x.size,))
 
 
 cdef int counted_axis(str name, object axis, Node x) except -1:
@@ -79,6 +81,12 @@ def joined(arrays, axis):
         return None
     position = counted_axis("concatenate", axis, <Node>nodes[0])
     return wrap(bind_row(CONCATENATE, tuple(nodes), ONE_AXIS[position]))
+
+
+def filled(shape, value, dtype):
+    """A number that all dtypes have, stretched to a shape; float32 for dtype None."""
+    cdef int code = FLOAT32 if dtype is None else dtype_code(dtype)
+    return wrap(broadcast_to_tuple(scalar_node(code, value), as_shape("full", shape)))
 
 
 def packed(a):

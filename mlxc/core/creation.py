@@ -15,6 +15,7 @@ import mlxc.core as mx
 from mlxc._graph import Dtype, array, bind
 
 from ._arguments import as_array, as_shape, normalize_axis
+from ._rows import filled
 
 __all__ = [
     "arange", "asarray", "bartlett", "blackman", "broadcast_arrays", "broadcast_shapes", "diag",
@@ -68,7 +69,7 @@ def zeros(shape, dtype=None, *, stream=None):
         >>> mx.zeros((2, 3)).shape
         (2, 3)
     """
-    return full(shape, 0, mx.float32 if dtype is None else dtype)
+    return filled(shape, 0, dtype)
 
 
 def ones(shape, dtype=None, *, stream=None):
@@ -89,7 +90,7 @@ def ones(shape, dtype=None, *, stream=None):
         >>> mx.ones(2)
         array([1, 1], dtype=float32)
     """
-    return full(shape, 1, mx.float32 if dtype is None else dtype)
+    return filled(shape, 1, dtype)
 
 
 def empty(shape, dtype=None, *, stream=None):

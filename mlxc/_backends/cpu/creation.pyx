@@ -3,10 +3,12 @@
 from libc.stdint cimport uint64_t
 
 from mlxc._backends.cpu.kernels cimport kernel
+from mlxc._graph.dtypes cimport dtype_kind
 from mlxc._graph.kernel cimport View, register_launcher
 from mlxc._threads.pool cimport share
 
-from mlxc._table.dtypes import DTYPES
+cdef extern from "Python.h":
+    unsigned long long PyLong_AsUnsignedLongLongMask(object) except? -1
 
 ctypedef void (*integers_fn)(
     uint64_t start, uint64_t step, char* out, Py_ssize_t n
@@ -29,7 +31,19 @@ cdef struct Range:
     Py_ssize_t itemsize    # bytes
     Py_ssize_t n
 
-cdef list KINDS = [fact.kind for fact in DTYPES]
+cdef integers_fn[9] INTEGERS       # by bytes of a number
+cdef reals_fn[9] REALS
+
+
+cdef int fill_loops() except -1:
+    for size in (1, 2, 4, 8):
+        INTEGERS[<int>size] = <integers_fn>kernel(f"arange_{size}")
+    for size in (4, 8):
+        REALS[<int>size] = <reals_fn>kernel(f"arange_f{8 * size}")
+    return 0
+
+
+fill_loops()
 
 
 cdef void piece(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -48,13 +62,13 @@ cdef int launch_arange(View* ins, int nin, View* outs, int nout, object params) 
     start, step = params[0], params[1]
     job.integers = NULL
     job.reals = NULL
-    if KINDS[outs[0].dtype] == "f":
+    if dtype_kind[outs[0].dtype] == c"f":
         job.real_start, job.real_step = start, step
-        job.reals = <reals_fn>kernel("arange_f32" if outs[0].itemsize == 4 else "arange_f64")
+        job.reals = REALS[outs[0].itemsize]
     else:
-        job.start = <uint64_t>(start & 0xFFFFFFFFFFFFFFFF)
-        job.step = <uint64_t>(step & 0xFFFFFFFFFFFFFFFF)
-        job.integers = <integers_fn>kernel(f"arange_{outs[0].itemsize}")
+        job.start = PyLong_AsUnsignedLongLongMask(start)
+        job.step = PyLong_AsUnsignedLongLongMask(step)
+        job.integers = INTEGERS[outs[0].itemsize]
     job.out = outs[0].data
     job.itemsize = outs[0].itemsize
     job.n = outs[0].size

@@ -1,0 +1,1 @@
+"""Types of mlxc._graph.views, written by docs/stubs.py."""
