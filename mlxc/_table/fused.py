@@ -35,7 +35,13 @@ class Macro:
 
 # Larger patterns stand before those they contain: the first match wins.
 MACROS = (
-    # Optimizers: the step of Adam, and the moving average of squares.
+    # Optimizers: the steps of Adam with decay and without; the average of squares, and their sum.
+    Macro(
+        "adam_step_decayed",
+        "subtract(multiply(x, u), divide(multiply(y, s), add(sqrt(z), t)))",
+        "x * u - (y * s) / (sqrt(z) + t)",
+        "x u y s z t",
+    ),
     Macro(
         "adam_step",
         "subtract(x, divide(multiply(y, s), add(sqrt(z), t)))",
@@ -68,6 +74,7 @@ MACROS = (
         "x * s * (tanh((x * x * x * v + x) * u) + t)",
         "x s t u v",
     ),
+    Macro("add_square", "add(x, square(y))", "x + y * y", "x y"),
     Macro("divide_sqrt", "divide(x, add(sqrt(y), s))", "x / (sqrt(y) + s)", "x y s"),
     # Normalisations: scale and shift, with the mean s and the reciprocal deviation t of a row.
     Macro(
