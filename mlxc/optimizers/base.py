@@ -151,11 +151,7 @@ class Optimizer:
 
     def _check_shapes(self, gradients, parameters):
         """Raise before anything changes when a gradient does not fit its parameter."""
-
-        def fits(gradient, parameter):
-            return gradient.shape == parameter.shape
-
-        if all(ok for _, ok in tree_flatten(tree_map(fits, gradients, parameters))):
+        if _fit(gradients, parameters):
             return
         found = tree_flatten(tree_map(lambda g, p: (g, p), gradients, parameters), is_leaf=_is_pair)
         for path, (gradient, parameter) in found:
@@ -208,6 +204,20 @@ class Optimizer:
             self._schedulers[name] = value
             value = value(self.step)
         self._state[name] = _as_array(value)
+
+
+def _fit(gradients, parameters):
+    """Whether every gradient has a parameter of its shape."""
+    if isinstance(gradients, dict):
+        pairs = gradients.items()
+    elif isinstance(gradients, (list, tuple)):
+        pairs = enumerate(gradients)
+    else:
+        return gradients.shape == parameters.shape
+    try:
+        return all(_fit(gradient, parameters[key]) for key, gradient in pairs)
+    except (KeyError, IndexError):
+        return False
 
 
 def _is_pair(node):

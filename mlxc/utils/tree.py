@@ -4,6 +4,8 @@ Rules: leaves are never inspected; containers are rebuilt as the type they came 
 included); the order of a dict is the order of its keys.
 """
 
+_CONTAINERS = (dict, list, tuple)
+
 
 def _is_named_tuple(node):
     return isinstance(node, tuple) and hasattr(node, "_fields")
@@ -14,10 +16,10 @@ def _rebuild(like, items):
     return type(like)(*items) if _is_named_tuple(like) else type(like)(items)
 
 
-def _child(tree, key, path):
-    """The entry `key` of a companion tree, with an error that says where it lacks one."""
+def _children(trees, key, path):
+    """The entry `key` of companion trees, with an error that says where one lacks it."""
     try:
-        return tree[key]
+        return [tree[key] for tree in trees]
     except (KeyError, IndexError) as error:
         message = f"[tree_map] a companion tree has no entry {key!r} at {path or 'its root'!r}"
         raise type(error)(message) from None
@@ -42,20 +44,17 @@ def tree_map(fn, tree, *rest, is_leaf=None):
         >>> tree_map(lambda a, b: a + b, {"x": [1, 2]}, {"x": [10, 20], "y": 0})
         {'x': [11, 22]}
     """
-    if is_leaf is not None and is_leaf(tree):
+    if (is_leaf is not None and is_leaf(tree)) or not isinstance(tree, _CONTAINERS):
         return fn(tree, *rest)
-    if isinstance(tree, (list, tuple)):
-        items = [
-            tree_map(fn, child, *(_child(r, i, "") for r in rest), is_leaf=is_leaf)
-            for i, child in enumerate(tree)
-        ]
-        return _rebuild(tree, items)
-    if isinstance(tree, dict):
-        return {
-            key: tree_map(fn, child, *(_child(r, key, "") for r in rest), is_leaf=is_leaf)
-            for key, child in tree.items()
-        }
-    return fn(tree, *rest)
+    pairs = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    mapped = {}
+    for key, child in pairs:
+        others = _children(rest, key, "")
+        if is_leaf is None and not isinstance(child, _CONTAINERS):
+            mapped[key] = fn(child, *others)  # without one more call
+        else:
+            mapped[key] = tree_map(fn, child, *others, is_leaf=is_leaf)
+    return mapped if isinstance(tree, dict) else _rebuild(tree, mapped.values())
 
 
 def tree_map_with_path(fn, tree, *rest, is_leaf=None, path=None):
@@ -91,7 +90,7 @@ def tree_map_with_path(fn, tree, *rest, is_leaf=None, path=None):
         key: tree_map_with_path(
             fn,
             child,
-            *(_child(r, key, path) for r in rest),
+            *_children(rest, key, path),
             is_leaf=is_leaf,
             path=f"{prefix}{key}",
         )
