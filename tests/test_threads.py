@@ -120,6 +120,31 @@ def test_workers_stay_awake_for_work_that_follows_soon():
     assert times_slept() - before < 100
 
 
+@pytest.mark.skipif(
+    sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2,
+    reason="threads can be moved from one processor to another where there are two",
+)
+def test_a_worker_leaves_the_processor_of_the_caller():
+    pool.set_num_threads(1)
+    before = set(os.listdir("/proc/self/task"))
+    pool.set_num_threads(2)
+    every, place, apart = os.sched_getaffinity(0), ctypes.CDLL(None).sched_getcpu, 0
+    for attempt in range(20):
+        meeting, places = threading.Barrier(2, timeout=30), {}
+
+        def note(chunk, worker, meeting=meeting, places=places):
+            places[worker] = place()
+            meeting.wait()
+
+        if attempt:
+            for task in set(os.listdir("/proc/self/task")) - before:
+                os.sched_setaffinity(int(task), {place()})
+                os.sched_setaffinity(int(task), every)
+        par(note, 2)
+        apart += places[0] != places[1]
+    assert apart > 15
+
+
 def test_par_within_par_runs_in_the_calling_thread():
     pool.set_num_threads(3)
     hits = [0] * 100

@@ -59,7 +59,8 @@ cdef extern from * nogil:
         uint64_t done __attribute__((aligned(64)));
         uint64_t owned __attribute__((aligned(64)));
         uint64_t job __attribute__((aligned(64)));
-        uint64_t arg, chunks, workers, stop, sleepers, caller_sleeps, interrupted, wanted, shares;
+        uint64_t arg, chunks, workers, stop, sleepers, caller_sleeps, interrupted, wanted, shares,
+            place;
     } mlxc_pool;
     static __thread uint64_t mlxc_told;
     static inline pthread_t mlxc_thread(unsigned long ident) { return (pthread_t)ident; }
@@ -98,6 +99,21 @@ cdef extern from * nogil:
     static inline int mlxc_cas(uint64_t *p, uint64_t old, uint64_t v) {
         return __atomic_compare_exchange_n(p, &old, v, 0, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
     }
+    #ifdef __linux__
+    #include <sched.h>
+    static inline uint64_t mlxc_here(void) { return (uint64_t)sched_getcpu(); }
+    static void mlxc_leave(uint64_t here) {
+        cpu_set_t all, others;
+        if (sched_getaffinity(0, sizeof(all), &all) || here >= CPU_SETSIZE) return;
+        others = all;
+        CPU_CLR(here, &others);
+        if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof(others), &others))
+            sched_setaffinity(0, sizeof(all), &all);
+    }
+    #else   /* the system says not where threads run */
+    static inline uint64_t mlxc_here(void) { return UINT64_MAX; }
+    static void mlxc_leave(uint64_t here) {}
+    #endif
     static inline void mlxc_pause(void) {
     #if defined(__x86_64__)
         __builtin_ia32_pause();
@@ -120,6 +136,7 @@ cdef extern from * nogil:
         uint64_t interrupted  # 1 when a signal handler has raised: chunks are skipped
         uint64_t wanted  # threads that run chunks, the caller included
         uint64_t shares  # that the chunks are cut into
+        uint64_t place  # the processor of the caller
     # The most threads that this thread was told of since it began its work, 0 if none: scratch was
     # made for so many, whatever another thread sets meanwhile.
     uint64_t told "mlxc_told"
@@ -135,6 +152,8 @@ cdef extern from * nogil:
     uint64_t swap "mlxc_swap"(uint64_t*, uint64_t)
     bint compare_and_swap "mlxc_cas"(uint64_t*, uint64_t, uint64_t)
     void pause "mlxc_pause"()
+    uint64_t here "mlxc_here"()  # the processor that runs this thread
+    void leave "mlxc_leave"(uint64_t)  # go on on another one, if this thread may
 
 cdef enum:
     SPINS = 1000  # pauses before a waiting thread lets others go first: some tens of microseconds
@@ -257,6 +276,7 @@ cdef void run_region(job_fn job, void* arg, Py_ssize_t chunks) noexcept nogil:
     poke(&pool.workers, told if told else <uint64_t>MAX_WORKERS)
     poke(&pool.done, 0)
     poke(&pool.shares, shares)
+    poke(&pool.place, here())
     for share in range(shares):
         poke(&next_chunk[share], <uint64_t>chunks * share // shares)
     put(&pool.ticket, (region << 32) | <uint64_t>chunks)
@@ -338,25 +358,39 @@ cdef void wait_for(Py_ssize_t chunks) noexcept nogil:
     pthread_mutex_unlock(&mutex)
 
 
+cdef inline void move_apart() noexcept nogil:
+    """A worker on the processor of the caller would only take turns with it, and on a busy system
+    could stay there for seconds."""
+    cdef uint64_t place
+    if peek(&pool.ticket) & LEFT:
+        place = peek(&pool.place)
+        if here() == place:
+            leave(place)
+
+
 cdef void* worker_main(void* number) noexcept nogil:
     cdef int worker = <int><Py_ssize_t>number
     cdef int spins = 0
+    cdef uint64_t region, seen = 0
     while not get(&pool.stop):
-        if take_chunks(worker):
+        move_apart()
+        region = get(&pool.ticket) >> 32
+        if take_chunks(worker) or region != seen:   # others may have been faster
+            seen = region
             spins = 0
         elif spins < PATIENCE:
             wait_a_little(spins)
             spins += 1
         else:
-            sleep_until_work()
-            spins = 0
+            sleep_until_work(seen)
     return NULL
 
 
-cdef void sleep_until_work() noexcept nogil:
+cdef void sleep_until_work(uint64_t seen) noexcept nogil:
+    """Until there is another region than the one seen last."""
     pthread_mutex_lock(&mutex)
     add(&pool.sleepers, 1)
-    while get(&pool.ticket) & LEFT == 0 and not get(&pool.stop):
+    while get(&pool.ticket) >> 32 == seen and not get(&pool.stop):
         pthread_cond_wait(&wake, &mutex)
     add(&pool.sleepers, <uint64_t>-1)
     pthread_mutex_unlock(&mutex)
