@@ -22,6 +22,8 @@ sys.path.insert(0, str(ROOT))
 
 import mlxc.core as mx  # noqa: E402 - found beside this file's folder, installed or not
 
+# The compiled types that say they are the package's, and where they are defined.
+HOMES = {"array": "mlxc._graph.array", "Dtype": "mlxc._graph.dtypes"}
 MARK = "written by docs/stubs.py"
 WIDTH = 100
 CORE = ROOT / "mlxc/core/__init__.pyi"
@@ -304,7 +306,7 @@ def defined_in(module, path):
         if name.startswith("_"):
             continue
         if inspect.isclass(thing) or callable(thing):
-            if getattr(thing, "__module__", None) == module.__name__:
+            if HOMES.get(name, getattr(thing, "__module__", None)) == module.__name__:
                 yield name, thing
         elif name in assigned:
             yield name, thing
@@ -314,7 +316,7 @@ def compiled_stub(path):
     """The stub of one compiled module."""
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     module = importlib.import_module(name)
-    classes = {"array", "Dtype"}
+    classes = set(HOMES)
     values, functions, classes_body = [], [], []
     for key, thing in defined_in(module, path):
         if inspect.isclass(thing):
@@ -326,16 +328,18 @@ def compiled_stub(path):
     body = [*values, *classes_body, *([""] if values else []), *functions]
     text, own = "\n".join(body), {key for key, _ in defined_in(module, path)}
     text = text.replace("Operand", "Any").replace("Where", "Any")
-    imports = []
-    if "array" not in own and re.search(r"(->|:|\||\[) ?array\b", text):
-        imports.append("from mlxc._graph.array import array")
-    if "Dtype" not in own and re.search(r"(->|:|\||\[) ?Dtype\b", text):
-        imports.append("from mlxc._graph.dtypes import Dtype")
+    imports = [
+        f"from {where} import {key}"
+        for key, where in HOMES.items()
+        if key not in own and re.search(rf"(->|:|\||\[) ?{key}\b", text)
+    ]
     return finished(f"Types of {name}, {MARK}.", [*imports, *([""] if imports else []), text])
 
 
 def home(name, thing):
     """The module of mlxc that a class of mx stands in."""
+    if name in HOMES:
+        return HOMES[name]
     for key in (getattr(thing, "__module__", ""), *sorted(sys.modules)):
         if key.startswith("mlxc.") and key != "mlxc.core":
             if getattr(sys.modules.get(key), name, None) is thing:

@@ -7,9 +7,28 @@ side. Nothing is written to the installation: it holds for the process alone. Fl
 import importlib
 import sys
 from importlib.machinery import ModuleSpec
+from importlib.metadata import Distribution, DistributionFinder
+
+import mlxc.core
+
+from ._graph import show_package
+
+INTERFACE = "0.32.4"  # the MLX whose programming interface this is
 
 
-class _StandIn:
+class _Installed(Distribution):
+    """What ``importlib.metadata`` finds as the distribution mlx: packages ask for its version."""
+
+    def read_text(self, filename):
+        if filename == "METADATA":
+            return f"Metadata-Version: 2.1\nName: mlx\nVersion: {INTERFACE}\n"
+        return None
+
+    def locate_file(self, path):
+        raise FileNotFoundError(f"{path}: mlx is mlxc in this process, and has no files")
+
+
+class _StandIn(DistributionFinder):
     """Finder and loader of ``mlx`` and everything below it."""
 
     def find_spec(self, name, path=None, target=None):
@@ -24,6 +43,9 @@ class _StandIn:
             return None
         return ModuleSpec(name, self, is_package=hasattr(module, "__path__"))
 
+    def find_distributions(self, context=None):
+        return [_Installed()] if getattr(context, "name", None) in (None, "mlx") else []
+
     def create_module(self, spec):
         module = sys.modules["mlxc" + spec.name[3:]]
         spec.loader_state = module.__spec__  # importing puts its own in the place
@@ -35,6 +57,9 @@ class _StandIn:
 
 def as_mlx():
     """Let ``import mlx`` give mlxc in this process from now on, whether MLX is installed or not.
+
+    Data types and arrays then say that they are ``mlx.core``'s, and ``mx.__version__`` is that of
+    the MLX whose interface this is; ``mlxc.__version__`` stays.
 
     ``python -m mlxc program.py`` and ``python -m mlxc -m module`` do the same for a whole program.
     Processes that it starts anew (``spawn``) call it themselves; forked ones need not.
@@ -54,3 +79,5 @@ def as_mlx():
         raise ImportError("[as_mlx] mlx is imported already; call as_mlx before that")
     if not any(isinstance(finder, _StandIn) for finder in sys.meta_path):
         sys.meta_path.insert(0, _StandIn())
+        mlxc.core.__version__ = INTERFACE
+        show_package("mlx.core")

@@ -91,6 +91,28 @@ def test_a_program_runs_with_mlxc_as_its_mlx(pretender):
     assert answer.returncode == 7
 
 
+def test_data_types_and_versions_are_those_of_mlx(pretender):
+    path = pretender / "program.py"
+    path.write_text(
+        "import importlib.metadata, pickle, mlx.core as mx, mlxc\n"
+        "print(mx.float32, repr(mx.array([True]).dtype), type(mx.int8), type(mx.ones(1)))\n"
+        "print(mx.__version__ == importlib.metadata.version('mlx') != mlxc.__version__)\n"
+        "print(mx.__version__, importlib.metadata.metadata('mlx')['Name'])\n"
+        "kept = pickle.loads(pickle.dumps([mx.array, mx.Dtype, mx.bfloat16]))\n"
+        "print(kept == [mx.array, mx.Dtype, mx.bfloat16])\n"
+        "print('mlx' in {d.metadata['Name'] for d in importlib.metadata.distributions()})\n"
+    )
+    lines = lines_of("-m", "mlxc", path)
+    assert lines[0] == (
+        "mlx.core.float32 mlx.core.bool <class 'mlx.core.Dtype'> <class 'mlx.core.array'>"
+    )
+    assert lines[1] == "True" and re.fullmatch(r"0\.\d+\.\d+ mlx", lines[2])
+    assert lines[3:] == ["True", "True"]
+    assert lines_of("-c", "import mlxc.core as mx; print(mx.float32, mx.array)") == [
+        "mlxc.core.float32 <class 'mlxc.core.array'>"
+    ]
+
+
 def test_a_module_runs_with_mlxc_as_its_mlx(pretender):
     (pretender / "package").mkdir()
     (pretender / "package/__main__.py").write_text(

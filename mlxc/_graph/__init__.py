@@ -1,6 +1,14 @@
 """Floor 3: arrays, nodes, the scheduler and evaluation. What floors above use is named here."""
 
-from .array import HOOKS, array, bind_method, rebuild, set_pending_limit, to_numpy
+from .array import (
+    HOOKS,
+    array,
+    bind_method,
+    rebuild,
+    set_pending_limit,
+    show_package,
+    to_numpy,
+)
 from .dtypes import DTYPES, Dtype
 from .errors import ConversionError, DtypeError
 from .interface import (

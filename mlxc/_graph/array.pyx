@@ -20,8 +20,8 @@ from libc.string cimport memcpy
 
 from mlxc._graph.bind cimport bind_binary, bind_row, bind_unary, cast, row_code
 from mlxc._graph.dtypes cimport (
-    BFLOAT16, BOOL, COMPLEX64, DTYPE_OBJECTS, FLOAT32, INT32, INT64, UINT64, dtype_code, dtype_kind,
-    itemsize, load_scalar,
+    BFLOAT16, BOOL, COMPLEX64, DTYPE_OBJECTS, FLOAT32, INT32, INT64, UINT64, Dtype, dtype_code,
+    dtype_kind, itemsize, load_scalar,
 )
 from mlxc._graph.evaluate cimport evaluate_one
 from mlxc._graph.node cimport (
@@ -34,12 +34,14 @@ from mlxc._graph.values cimport (
 from mlxc._graph.views cimport transposed
 from mlxc._memory.buffer cimport Buffer, new_buffer
 
+from mlxc._graph import dtypes
 from mlxc._graph.errors import ConversionError
 from mlxc._table.dtypes import CODE
 
 cdef extern from "Python.h":
     ctypedef struct PyTypeObject:
         PyObject* tp_dict
+        const char* tp_name
     void PyType_Modified(PyTypeObject*)
 
 cdef bytes FORMATS = b"?\0B\0H\0I\0Q\0b\0h\0i\0q\0e\0f\0d\0H\0Zf\0"
@@ -757,3 +759,18 @@ def bind_method(str name, function):
     methods = <dict>(<PyTypeObject*>array).tp_dict
     methods[name] = function
     PyType_Modified(<PyTypeObject*>array)
+
+
+cdef list TYPE_NAMES = []                # for ever: types point to them
+
+
+def show_package(str package):
+    """The package that arrays, data types and their types say they are of."""
+    dtypes.PACKAGE = package
+    for kind in (array, Dtype):
+        TYPE_NAMES.append(f"{package}.{kind.__name__}".encode())
+        (<PyTypeObject*>kind).tp_name = <bytes>TYPE_NAMES[-1]
+        PyType_Modified(<PyTypeObject*>kind)
+
+
+show_package(dtypes.PACKAGE)

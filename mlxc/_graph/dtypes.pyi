@@ -3,6 +3,7 @@
 from typing import Any
 
 DTYPES: tuple
+PACKAGE: str
 
 class Dtype:
     def __copy__(self) -> Any: ...

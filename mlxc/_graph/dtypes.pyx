@@ -18,6 +18,8 @@ if table.COMPUTE_TYPES != ("b8", "i32", "u32", "i64", "u64", "f32", "f64", "c64"
     raise ImportError("[mlxc] _graph/dtypes.pxd and _table/dtypes.py number the compute types "
                       "differently")
 
+PACKAGE = "mlxc.core"                    # whose data types say that they are; array.show_package
+
 
 cdef class Dtype:
     """An element type, such as ``mx.float32``."""
@@ -28,7 +30,7 @@ cdef class Dtype:
         return itemsize[self.code]
 
     def __repr__(self):
-        return "mlxc.core." + self.name.rstrip("_")
+        return f"{PACKAGE}.{self.name.rstrip('_')}"
 
     def __hash__(self):
         return self.hashed
