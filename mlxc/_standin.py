@@ -7,7 +7,6 @@ side. Nothing is written to the installation: it holds for the process alone. Fl
 import importlib
 import sys
 from importlib.machinery import ModuleSpec
-from importlib.metadata import Distribution, DistributionFinder
 
 import mlxc.core
 
@@ -16,19 +15,23 @@ from ._graph import show_package
 INTERFACE = "0.32.4"  # the MLX whose programming interface this is
 
 
-class _Installed(Distribution):
+def _installed():
     """What ``importlib.metadata`` finds as the distribution mlx: packages ask for its version."""
+    from importlib.metadata import Distribution  # not before somebody asks: it takes long
 
-    def read_text(self, filename):
-        if filename == "METADATA":
-            return f"Metadata-Version: 2.1\nName: mlx\nVersion: {INTERFACE}\n"
-        return None
+    class Installed(Distribution):
+        def read_text(self, filename):
+            if filename == "METADATA":
+                return f"Metadata-Version: 2.1\nName: mlx\nVersion: {INTERFACE}\n"
+            return None
 
-    def locate_file(self, path):
-        raise FileNotFoundError(f"{path}: mlx is mlxc in this process, and has no files")
+        def locate_file(self, path):
+            raise FileNotFoundError(f"{path}: mlx is mlxc in this process, and has no files")
+
+    return Installed()
 
 
-class _StandIn(DistributionFinder):
+class _StandIn:
     """Finder and loader of ``mlx`` and everything below it."""
 
     def find_spec(self, name, path=None, target=None):
@@ -44,7 +47,7 @@ class _StandIn(DistributionFinder):
         return ModuleSpec(name, self, is_package=hasattr(module, "__path__"))
 
     def find_distributions(self, context=None):
-        return [_Installed()] if getattr(context, "name", None) in (None, "mlx") else []
+        return [_installed()] if getattr(context, "name", None) in (None, "mlx") else []
 
     def create_module(self, spec):
         module = sys.modules["mlxc" + spec.name[3:]]
