@@ -160,3 +160,30 @@ def test_norms_positions_and_packed_products_are_composed_once(monkeypatch):
     monkeypatch.setattr(mx, "issubdtype", None)
     for name, call in calls.items():
         assert call().shape == first[name].shape
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: mx.einsum("ij,jk->ik", x, x),
+        lambda x: mx.inner(x, x),
+        lambda x: mx.tensordot(x, x, 1),
+        lambda x: mx.eye(x.shape[0], dtype=x.dtype),
+        lambda x: mx.tril(x, -1),
+        lambda x: mx.roll(x, [1, 2], [0, 1]),
+        lambda x: mx.stack([x, x], 1),
+        lambda x: mx.repeat(x, 2, axis=1),
+        lambda x: mx.tile(x, [2, 3]),
+        lambda x: mx.linalg.norm(x, axis=1),
+        lambda x: mx.linspace(0, 1, x.shape[0]),
+    ],
+)
+def test_functions_of_many_pieces_put_them_together_once(function, monkeypatch):
+    x = mx.array(np.random.default_rng(1).normal(size=(6, 6)).astype(np.float32))
+    first = function(x)
+    mx.eval(first)
+    monkeypatch.setattr(mx, "reshape", None)  # what the pieces are made with
+    for name in ("where", "arange", "astype", "transpose", "broadcast_to", "concatenate"):
+        monkeypatch.setattr(mx, name, None)
+    again = function(x + 0)
+    np.testing.assert_array_equal(np.array(first), np.array(again))

@@ -12,7 +12,7 @@ from operator import index as as_int
 import numpy as np
 
 import mlxc.core as mx
-from mlxc._graph import Dtype, array, bind
+from mlxc._graph import Dtype, Routine, array, bind
 
 from ._arguments import as_array, as_shape, normalize_axis
 from ._rows import filled
@@ -330,6 +330,11 @@ def linspace(start, stop, num=50, endpoint=True, dtype=None, stream=None):
         >>> mx.linspace(0, 1, 5)
         array([0, 0.25, 0.5, 0.75, 1], dtype=float32)
     """
+    return _linspace((), start, stop, num, endpoint, dtype)
+
+
+@Routine
+def _linspace(start, stop, num, endpoint, dtype):
     num = 50 if num is None else as_int(num)
     if num < 0:
         raise ValueError(f"[linspace] {num} numbers; 0 or more would be right")
@@ -466,6 +471,11 @@ def eye(n, m=None, k=0, dtype=None, *, stream=None):
         array([[1, 0],
                [0, 1]], dtype=float32)
     """
+    return _eye((), n, m, k, dtype)
+
+
+@Routine
+def _eye(n, m, k, dtype):
     rows, columns = _rows_and_columns("eye", n, m)
     return (rows + as_int(k) == columns).astype(mx.float32 if dtype is None else dtype)
 
@@ -511,12 +521,17 @@ def tri(n, m=None, k=0, dtype=None, *, stream=None):
         >>> mx.tri(2, 3).tolist()
         [[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]]
     """
+    return _tri((), n, m, k, dtype)
+
+
+@Routine
+def _tri(n, m, k, dtype):
     rows, columns = _rows_and_columns("tri", n, m)
     return (rows + as_int(k) >= columns).astype(mx.float32 if dtype is None else dtype)
 
 
-def _triangle(op, x, k, lower):
-    x = as_array(x)
+@Routine
+def _triangle(x, op, k, lower):
     if x.ndim < 2:
         raise ValueError(f"[{op}] an array with {x.ndim} axes; at least two would be right")
     below = tri(x.shape[-2], x.shape[-1], k if lower else as_int(k) - 1, mx.bool_)
@@ -542,7 +557,7 @@ def tril(x, k=0, *, stream=None):
         >>> mx.tril(mx.ones((2, 2))).tolist()
         [[1.0, 0.0], [1.0, 1.0]]
     """
-    return _triangle("tril", x, k, True)
+    return _triangle((as_array(x),), "tril", k, True)
 
 
 def triu(x, k=0, *, stream=None):
@@ -563,7 +578,7 @@ def triu(x, k=0, *, stream=None):
         >>> mx.triu(mx.ones((2, 2))).tolist()
         [[1.0, 1.0], [0.0, 1.0]]
     """
-    return _triangle("triu", x, k, False)
+    return _triangle((as_array(x),), "triu", k, False)
 
 
 def diagonal(a, offset=0, axis1=0, axis2=1, stream=None):

@@ -9,6 +9,7 @@ is evaluated.
 import math as _math
 
 import mlxc.core as _mx
+from mlxc._graph import Routine as _Routine
 from mlxc._graph import bind as _bind
 
 from ._arguments import as_array as _as_array
@@ -528,6 +529,17 @@ def norm(a, /, ord=None, axis=None, keepdims=False, *, stream=None):
     5.0
     """
     a = _as_array(a)
+    if ord is None:
+        return _default_norm((a,), tuple(axis) if isinstance(axis, list) else axis, keepdims)
+    return _norm(a, ord, axis, keepdims)
+
+
+@_Routine
+def _default_norm(a, axis, keepdims):
+    return _norm(a, None, axis, keepdims)
+
+
+def _norm(a, ord, axis, keepdims):
     dtype = a.dtype if _mx.issubdtype(a.dtype, _mx.inexact) else _mx.float32
     # Squares of half-precision numbers overflow at 256.
     half = dtype in (_mx.float16, _mx.bfloat16)

@@ -10,7 +10,7 @@ exactly modulo a power of two.
 from math import prod
 
 import mlxc.core as mx
-from mlxc._graph import bind
+from mlxc._graph import Routine, bind
 
 from . import _einsum
 from ._arguments import as_array, normalize_axis
@@ -204,7 +204,11 @@ def inner(a, b, /, *, stream=None):
     >>> mx.inner(mx.array([1.0, 2.0]), mx.array([3.0, 4.0])).item()
     11.0
     """
-    a, b = as_array(a), as_array(b)
+    return _inner((as_array(a), as_array(b)))
+
+
+@Routine
+def _inner(a, b):
     if a.ndim == 0 or b.ndim == 0:
         return mx.multiply(a, b)
     if a.shape[-1] != b.shape[-1]:
@@ -276,7 +280,11 @@ def tensordot(a, b, /, axes=2, *, stream=None):
     >>> mx.tensordot(mx.ones((2, 3)), mx.ones((3, 4)), axes=1).tolist()
     [[3.0, 3.0, 3.0, 3.0], [3.0, 3.0, 3.0, 3.0]]
     """
-    a, b = as_array(a), as_array(b)
+    return _tensordot((as_array(a), as_array(b)), axes)
+
+
+@Routine
+def _tensordot(a, b, axes):
     left, right = _contracted("tensordot", a, b, axes)
     sizes = [a.shape[axis] for axis in left]
     if sizes != [b.shape[axis] for axis in right]:
@@ -353,7 +361,13 @@ def einsum(subscripts, *operands, stream=None):
     >>> mx.einsum("ii->i", mx.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
     [1.0, 4.0]
     """
-    arrays = [as_array(x) for x in operands]
+    return _contracted_as(tuple([as_array(x) for x in operands]), subscripts)
+
+
+@Routine
+def _contracted_as(*operands):
+    """einsum of arrays, the subscripts last."""
+    *arrays, subscripts = operands
     equation = _einsum.parse(subscripts, [tuple(x.shape) for x in arrays])
     sizes, output = equation.sizes, equation.output
     terms = []

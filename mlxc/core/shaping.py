@@ -10,7 +10,7 @@ from operator import index as as_int
 import numpy as np
 
 import mlxc.core as mx
-from mlxc._graph import array, bind
+from mlxc._graph import Routine, array, bind
 
 from ._arguments import as_array, normalize_axes, normalize_axis
 from ._hadamard import hadamard_factors, hadamard_matrix
@@ -115,7 +115,12 @@ def stack(arrays, axis=0, *, stream=None):
         array([[1, 3],
                [2, 4]], dtype=int32)
     """
-    arrays = [as_array(x) for x in arrays]
+    return _stack(tuple([as_array(x) for x in arrays]), axis)
+
+
+@Routine
+def _stack(*operands):
+    *arrays, axis = operands
     if not arrays:
         raise ValueError("[stack] no arrays; at least one would be right")
     if any(x.shape != arrays[0].shape for x in arrays):
@@ -166,7 +171,8 @@ def split(a, /, indices_or_sections, axis=0, *, stream=None):
     a = as_array(a)
     axis = normalize_axis("split", axis, a.ndim)
     points = _split_points("split", a.shape[axis], indices_or_sections, axis)
-    return [_slice_axis(a, axis, start, max(start, stop)) for start, stop in points]
+    whole = (slice(None),) * axis
+    return [a[(*whole, slice(start, max(start, stop)))] for start, stop in points]
 
 
 def unstack(x, /, *, axis=0, stream=None):
@@ -189,8 +195,8 @@ def unstack(x, /, *, axis=0, stream=None):
     """
     x = as_array(x)
     axis = normalize_axis("unstack", axis, x.ndim)
-    rest = x.shape[:axis] + x.shape[axis + 1 :]
-    return tuple(mx.reshape(_slice_axis(x, axis, k, k + 1), rest) for k in range(x.shape[axis]))
+    whole = (slice(None),) * axis
+    return tuple([x[(*whole, k)] for k in range(x.shape[axis])])
 
 
 # ---- padding ----
@@ -331,7 +337,11 @@ def repeat(array, repeats, axis=None, *, stream=None):
         >>> mx.repeat(mx.array([1, 2]), 2)
         array([1, 1, 2, 2], dtype=int32)
     """
-    a = as_array(array)
+    return _repeat((as_array(array),), repeats, axis)
+
+
+@Routine
+def _repeat(a, repeats, axis):
     repeats = as_int(repeats)
     if repeats < 0:
         raise ValueError(f"[repeat] {repeats} times; 0 or more would be right")
@@ -363,8 +373,12 @@ def tile(a, reps, /, *, stream=None):
         array([[1, 2, 1, 2],
                [1, 2, 1, 2]], dtype=int32)
     """
-    a = as_array(a)
-    reps = tuple(as_int(r) for r in reps) if isinstance(reps, (list, tuple)) else (as_int(reps),)
+    return _tile((as_array(a),), tuple(reps) if isinstance(reps, list) else reps)
+
+
+@Routine
+def _tile(a, reps):
+    reps = tuple(as_int(r) for r in reps) if isinstance(reps, tuple) else (as_int(reps),)
     if any(r < 0 for r in reps):
         raise ValueError(f"[tile] repetitions {reps}; 0 or more would be right")
     ndim = max(a.ndim, len(reps))
@@ -397,8 +411,12 @@ def roll(a, /, shift, axis=None, *, stream=None):
         >>> mx.roll(mx.array([1, 2, 3]), 1)
         array([3, 1, 2], dtype=int32)
     """
-    a = as_array(a)
     shifts = tuple(shift) if isinstance(shift, (list, tuple)) else (shift,)
+    return _roll((as_array(a),), shifts, tuple(axis) if isinstance(axis, list) else axis)
+
+
+@Routine
+def _roll(a, shifts, axis):
     if axis is None:
         flat = roll(mx.reshape(a, (-1,)), sum(as_int(s) for s in shifts), 0)
         return array(mx.reshape(flat, a.shape))
