@@ -176,6 +176,10 @@ def test_norms_positions_and_packed_products_are_composed_once(monkeypatch):
         lambda x: mx.tile(x, [2, 3]),
         lambda x: mx.linalg.norm(x, axis=1),
         lambda x: mx.linspace(0, 1, x.shape[0]),
+        lambda x: mx.std(x, axis=0, ddof=1),
+        lambda x: mx.logsumexp(x, axis=[1], keepdims=True),
+        lambda x: mx.meshgrid(x[0], x[1])[1],
+        lambda x: mx.meshgrid(x[0])[0],
     ],
 )
 def test_functions_of_many_pieces_put_them_together_once(function, monkeypatch):

@@ -763,6 +763,13 @@ def meshgrid(*arrays, sparse=False, indexing="xy", stream=None):
         >>> [x.tolist() for x in mx.meshgrid(mx.array([1, 2]), mx.array([3, 4]))]
         [[[1, 2], [1, 2]], [[3, 3], [4, 4]]]
     """
+    grid = _meshgrid(tuple([as_array(x) for x in arrays]), bool(sparse), indexing)
+    return grid if type(grid) is tuple else (grid,)
+
+
+@Routine
+def _meshgrid(*operands):
+    *arrays, sparse, indexing = operands
     if indexing not in ("xy", "ij"):
         raise ValueError(f"[meshgrid] indexing {indexing!r}; 'xy' or 'ij' would be right")
     count = len(arrays)
@@ -770,6 +777,5 @@ def meshgrid(*arrays, sparse=False, indexing="xy", stream=None):
     for k, x in enumerate(arrays):
         at = 1 - k if indexing == "xy" and count > 1 and k < 2 else k
         shape = tuple(-1 if axis == at else 1 for axis in range(count))
-        x = as_array(x)
         out.append(mx.reshape(x, tuple(x.size if size == -1 else 1 for size in shape)))
     return tuple(out) if sparse else tuple(broadcast_arrays(*out))

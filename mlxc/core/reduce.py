@@ -7,7 +7,7 @@ This module shadows the built-in names it defines; nothing here may use the buil
 """
 
 import mlxc.core as mx
-from mlxc._graph import bind
+from mlxc._graph import Routine, bind
 
 from ._arguments import as_array, normalize_axes
 from ._rows import reduced
@@ -239,10 +239,14 @@ def mean(a, /, axis=None, keepdims=False, *, stream=None):
     >>> mx.mean(mx.array([[1, 2], [3, 4]]), axis=0).tolist()
     [2.0, 3.0]
     """
-    a = as_array(a)
+    return _mean((as_array(a),), _plain(axis), bool(keepdims))
+
+
+@Routine
+def _mean(a, axis, keepdims):
     axes = normalize_axes("mean", axis, a.ndim)
     a, dtype = _as_floating(a)
-    return (bind("sum", (a,), (axes, bool(keepdims))) / float(_count(a, axes))).astype(dtype)
+    return (bind("sum", (a,), (axes, keepdims)) / float(_count(a, axes))).astype(dtype)
 
 
 def var(a, /, axis=None, keepdims=False, ddof=0, *, correction=None, stream=None):
@@ -268,11 +272,17 @@ def var(a, /, axis=None, keepdims=False, ddof=0, *, correction=None, stream=None
     >>> mx.var(mx.array([1.0, 2.0, 3.0, 4.0])).item()
     1.25
     """
-    return _variance("var", a, axis, keepdims, ddof if correction is None else correction)
+    ddof = ddof if correction is None else correction
+    return _variance((as_array(a),), "var", _plain(axis), bool(keepdims), ddof)
 
 
-def _variance(name, a, axis, keepdims, ddof):
-    a = as_array(a)
+def _plain(axis):
+    """An axis argument as routines take it."""
+    return tuple(axis) if isinstance(axis, list) else axis
+
+
+@Routine
+def _variance(a, name, axis, keepdims, ddof):
     axes = normalize_axes(name, axis, a.ndim)
     a, dtype = _as_floating(a)
     count = _count(a, axes)
@@ -304,11 +314,16 @@ def std(a, /, axis=None, keepdims=False, ddof=0, *, correction=None, stream=None
     >>> mx.std(mx.array([1.0, 1.0, 3.0, 3.0])).item()
     1.0
     """
-    a = as_array(a)
+    ddof = ddof if correction is None else correction
+    return _deviation((as_array(a),), _plain(axis), bool(keepdims), ddof)
+
+
+@Routine
+def _deviation(a, axis, keepdims, ddof):
     dtype = a.dtype
     if dtype in _HALF:  # the root of the float32 variance, which may be beyond 16 bits
         a = a.astype(mx.float32)
-    variance = _variance("std", a, axis, keepdims, ddof if correction is None else correction)
+    variance = _variance((a,), "std", axis, keepdims, ddof)
     flat = mx.equal(variance, 0)  # where the root has no derivative, the deviation's is taken as 0
     root = mx.where(flat, variance, mx.sqrt(mx.where(flat, mx.ones_like(variance), variance)))
     return root.astype(dtype) if dtype in _HALF else root
@@ -334,7 +349,11 @@ def logsumexp(a, /, axis=None, keepdims=False, *, stream=None):
     >>> round(mx.logsumexp(mx.array([1000.0, 1000.0])).item(), 3)
     1000.693
     """
-    a = as_array(a)
+    return _logsumexp((as_array(a),), _plain(axis), bool(keepdims))
+
+
+@Routine
+def _logsumexp(a, axis, keepdims):
     axes = normalize_axes("logsumexp", axis, a.ndim)
     if _count(a, axes) == 0:
         raise ValueError(
