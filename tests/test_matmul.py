@@ -1,6 +1,7 @@
 """Matrix products and what is built from them, against NumPy in double precision."""
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -386,6 +387,20 @@ def test_a_split_inner_axis_is_scaled_and_added_to_once():
 def test_products_do_not_depend_on_the_number_of_threads(m, k, n):
     a, b = numbers(m, k), numbers(k, n)
     assert_threads_do_not_matter(lambda: a @ b)
+
+
+def test_a_turned_matrix_times_a_vector_takes_as_long_as_the_vector_times_the_matrix():
+    matrix, vector = numbers(20000, 16), numbers(20000)
+
+    def shortest(function):
+        times = []
+        for _ in range(30):
+            begin = time.perf_counter()
+            mx.eval(function())
+            times.append(time.perf_counter() - begin)
+        return min(times)
+
+    assert shortest(lambda: matrix.T @ vector) < 3 * shortest(lambda: vector @ matrix)
 
 
 def test_products_of_bfloat16_pass_on_what_is_not_finite():

@@ -296,7 +296,7 @@ cdef void plan_@t@(Product* g) noexcept nogil:
     # The few become the rows. Dot products read both operands in order: first choice.
     if few_columns and (not few_rows or a_flat and not b_tall):
         few_rows = True
-        b_tall = a_flat
+        b_flat, b_tall = a_tall, a_flat
         swap_@t@(g)
     g.skinny = few_rows and (
         b_tall or g.b_form != OWN or (g.m < 4 and (g.n > 64 or (g.n < @LANES@ and deep)))

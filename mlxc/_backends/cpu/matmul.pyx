@@ -210,6 +210,18 @@ cdef Py_ssize_t offset_of(const View* v, Py_ssize_t item) noexcept nogil:
     return at
 
 
+cdef void note_places(const View* v, Py_ssize_t count, Py_ssize_t* at) noexcept nogil:
+    """Offsets of the first `count` matrices of a view, to every fifth place."""
+    cdef Py_ssize_t inner = 1, step = 0, first = 0, start, i
+    if v.ndim > 2:
+        inner, step = v.shape[v.ndim - 3], v.strides[v.ndim - 3]
+    while first < count:
+        start = offset_of(v, first)
+        for i in range(min(inner, count - first)):
+            at[5 * (first + i)] = start + i * step
+        first += inner
+
+
 cdef bint is_shared(const View* v) noexcept nogil:
     """Whether all matrices of a view are the same one."""
     cdef int axis
@@ -260,10 +272,11 @@ cdef int multiply(View* a, View* b, View* c, View* out, double alpha, double bet
     batch.at = &one[0]
     if batch.count > 1:
         batch.at = new_places(batch.count)
+    note_places(a, batch.count, batch.at)
+    note_places(b, batch.count, batch.at + 1)
+    if c != NULL:
+        note_places(c, batch.count, batch.at + 2)
     for item in range(batch.count):
-        batch.at[5 * item] = offset_of(a, item)
-        batch.at[5 * item + 1] = offset_of(b, item)
-        batch.at[5 * item + 2] = 0 if c == NULL else offset_of(c, item)
         batch.at[5 * item + 3] = item * matrix
         batch.at[5 * item + 4] = g.k
     try:
