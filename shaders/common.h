@@ -96,6 +96,108 @@ inline ulong f32_to_u64(float x) {
 
 inline complex64 make_c64(float re, float im) { return complex64(re, im); }
 
+/* ---- neighbouring elements ---- */
+
+template <uint BYTES> struct Word;
+template <> struct Word<1> {
+    typedef uchar type;
+};
+template <> struct Word<2> {
+    typedef ushort type;
+};
+template <> struct Word<4> {
+    typedef uint type;
+};
+
+/* An element from the low bits of a word, and back. */
+template <typename T> inline T of_word(uint bits) {
+    typedef typename Word<sizeof(T)>::type U;
+    return as_type<T>(U(bits));
+}
+template <> inline bool of_word<bool>(uint bits) { return uchar(bits) != 0; }
+
+template <typename T> inline uint word_of(T value) {
+    typedef typename Word<sizeof(T)>::type U;
+    return as_type<U>(value);
+}
+template <> inline uint word_of<bool>(bool value) { return value ? 1u : 0u; }
+
+/* N elements that lie side by side and fill whole words of 32 bits: they are read and written by
+ * few instructions. The first element is the low end of the first word. */
+template <typename T, uint N> struct Pack {
+    uint words[N * sizeof(T) / 4];
+
+    T at(uint e) const {
+        constexpr uint EACH = 4 / sizeof(T);
+        return of_word<T>(words[e / EACH] >> (e % EACH * 8 * uint(sizeof(T))));
+    }
+    /* Elements are set in order. */
+    void set(uint e, T value) {
+        constexpr uint EACH = 4 / sizeof(T);
+        uint bits = word_of<T>(value) << (e % EACH * 8 * uint(sizeof(T)));
+        words[e / EACH] = e % EACH == 0 ? bits : words[e / EACH] | bits;
+    }
+};
+
+/* How far an address is from a multiple of `bytes`, a power of two. */
+template <typename T> inline uint misplaced(const device T *place, uint bytes) {
+    return uint(reinterpret_cast<ulong>(place)) & (bytes - 1);
+}
+
+/* The elements from a place on. `whole`: all are there, and the place is a multiple of their size
+ * together, 16 bytes at most; otherwise `there` of them are read one by one, and the others are 0.
+ */
+template <typename T, uint N>
+inline Pack<T, N> load_pack(const device T *from, bool whole, uint there) {
+    constexpr uint WORDS = N * sizeof(T) / 4;
+    Pack<T, N> pack;
+    if (whole) {
+        if (WORDS % 4 == 0) {
+#pragma unroll
+            for (uint w = 0; w + 3 < WORDS; w += 4) {
+                uint4 four = ((const device uint4 *)from)[w / 4];
+                pack.words[w] = four.x;
+                pack.words[w + 1] = four.y;
+                pack.words[w + 2] = four.z;
+                pack.words[w + 3] = four.w;
+            }
+        } else if (WORDS == 2) {
+            uint2 two = *(const device uint2 *)from;
+            pack.words[0] = two.x;
+            pack.words[WORDS - 1] = two.y;
+        } else
+            pack.words[0] = *(const device uint *)from;
+        return pack;
+    }
+#pragma unroll
+    for (uint e = 0; e < N; e++)
+        pack.set(e, e < there ? from[e] : of_word<T>(0));
+    return pack;
+}
+
+/* Their counterpart: the first `there` elements are written. */
+template <typename T, uint N>
+inline void store_pack(device T *to, thread const Pack<T, N> &pack, bool whole, uint there) {
+    constexpr uint WORDS = N * sizeof(T) / 4;
+    if (whole) {
+        if (WORDS % 4 == 0) {
+#pragma unroll
+            for (uint w = 0; w + 3 < WORDS; w += 4)
+                ((device uint4 *)to)[w / 4] =
+                    uint4(pack.words[w], pack.words[w + 1], pack.words[w + 2], pack.words[w + 3]);
+        } else if (WORDS == 2)
+            *(device uint2 *)to = uint2(pack.words[0], pack.words[WORDS - 1]);
+        else
+            *(device uint *)to = pack.words[0];
+        return;
+    }
+    /* From the last one on, so that a compiler does not make one of both ways. */
+#pragma unroll
+    for (uint e = N; e > 0; e--)
+        if (e <= there)
+            to[e - 1] = pack.at(e - 1);
+}
+
 /* ---- elements whose dtype a function constant tells ---- */
 
 template <typename A> struct Element;
@@ -245,6 +347,22 @@ inline void report_index(device atomic_uint *faults, uint row, uint axis, uint d
     long given = index < 0 && !is_unsigned ? index - size : index;
     report_fault(faults, row, axis, is_unsigned, given, size);
 }
+
+/* ---- one divisor of many numbers ---- */
+
+/* x / y for half floats: within two units of float, where those have 2^13. The divisor's exponent
+ * goes its own way, so that nothing overflows between. */
+struct Divisor {
+    float inverse;
+    float scale;
+
+    Divisor(float y) {
+        uint exponent = as_type<uint>(y) >> 23 & 0xFFu;
+        scale = as_type<float>((254u - clamp(exponent, 1u, 253u)) << 23);
+        inverse = 1.0f / (y * scale);
+    }
+    float divide(float x) const { return x * inverse * scale; }
+};
 
 /* ---- index arithmetic ---- */
 

@@ -101,15 +101,26 @@ template <> struct Product<complex64> {
     static complex64 join(complex64 x, complex64 y) { return multiply_c64(x, y); }
 };
 
-/* Without branches, so that reads of what is compared do not wait for each other. */
+/* Without branches, so that reads of what is compared do not wait for each other. Where x is NaN,
+ * nothing is greater or less than it. */
 template <typename T> struct Maximum {
     static T identity() { return Limits<T>::lowest(); }
     static T join(T x, T y) { return (!is_nan<T>(x) & (is_less<T>(x, y) | is_nan<T>(y))) ? y : x; }
 };
 
+template <> struct Maximum<float> {
+    static float identity() { return -INFINITY; }
+    static float join(float x, float y) { return ((x < y) | (y != y)) ? y : x; }
+};
+
 template <typename T> struct Minimum {
     static T identity() { return Limits<T>::highest(); }
     static T join(T x, T y) { return (!is_nan<T>(x) & (is_less<T>(y, x) | is_nan<T>(y))) ? y : x; }
+};
+
+template <> struct Minimum<float> {
+    static float identity() { return INFINITY; }
+    static float join(float x, float y) { return ((y < x) | (y != y)) ? y : x; }
 };
 
 template <typename T> struct All {
@@ -124,15 +135,18 @@ template <typename T> struct Any {
 
 /* ---- many values, one after the other ---- */
 
-/* What one thread joins. Sums of floats keep what rounding takes from them (Neumaier, 1974), so
- * that a thread may add thousands; products of floats are left as they are. */
-template <typename Op, typename T> struct Running {
+/* What one thread joins where there are few. */
+template <typename Op, typename T> struct Joining {
     T value;
 
-    Running() : value(Op::identity()) {}
+    Joining() : value(Op::identity()) {}
     void add(T next) { value = Op::join(value, next); }
     T total() const { return value; }
 };
+
+/* What one thread joins. Sums of floats keep what rounding takes from them (Neumaier, 1974), so
+ * that a thread may add thousands; products of floats are left as they are. */
+template <typename Op, typename T> struct Running : Joining<Op, T> {};
 
 inline void add_kept(thread float &sum, thread float &lost, float next) {
     float total = sum + next, back = total - sum;

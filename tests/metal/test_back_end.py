@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import mlxc.core as mx
-from mlxc._backends.metal import programs, sources
+from mlxc._backends.metal import maps, programs, sources
 from mlxc._memory.regions import regions
 from mlxc._metal.shim import get_device
 from mlxc._table import load_rows
@@ -201,7 +201,7 @@ def test_a_large_program_says_64_bit_offsets_and_covers_every_element():
         )  # fmt: skip
         (dispatch,) = programs.dispatches(program)
         assert f"const {whole} i = " in dispatch.source
-        threads = dispatch.group[0] * programs.EACH
+        threads = dispatch.group[0] * maps.EACH
         assert dispatch.grid[0] * threads >= size > (dispatch.grid[0] - 1) * threads
         assert max(dispatch.grid) < 2**32
 

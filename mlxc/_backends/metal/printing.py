@@ -3,13 +3,17 @@
 A `Kernel` collects the text of one kernel and the numbers it is handed. Sizes and strides are not
 part of the text, but of the constant argument ``layout``, so that one kernel serves many shapes;
 what is part of it is which streams repeat (stride 0) and which are dense (stride 1).
+
+Elements of less than four bytes are read and written in packs, of several neighbours, where the
+layout allows it: a step of such a kernel is a pack, and a loop over ``e`` has its elements. Where
+the memory lies is known when the kernel runs, so it looks itself whether packs may be read whole.
 """
 
 from dataclasses import dataclass
 from math import prod
 
 from mlxc._table import load_rows
-from mlxc._table.dtypes import DTYPES
+from mlxc._table.dtypes import CODE, DTYPES
 
 from . import expressions
 from .layout import joined
@@ -20,6 +24,8 @@ ROWS = load_rows()
 INT_LIMIT = 2**31
 MOST_BUFFERS = 30  # of 31: one is the layout
 MOST_LAYOUT = 4096  # bytes
+PACKED = (8, 4)  # bytes of the narrowest elements of a pack, the best first
+HALVES = ("float16", "bfloat16")
 # Reduction rows and their operations in shaders/reduce.h.
 OPERATIONS = {
     "sum": "Sum",
@@ -72,7 +78,11 @@ class Kernel:
         self.lines = []
         self.types = [None] * len(program.values)  # compute type of each value
         self.stream_of = {}  # value of a load -> stream
-        self.kept = {}  # value of a load that was fetched before it is needed -> text
+        self.kept = {}  # value that is fetched or computed before it is needed -> text
+        self.divisors = set()  # values of which there is a Divisor
+        self.pack = 1  # elements of a step; 1: each by itself
+        self.packed = set()  # names of the streams that are read or written in packs
+        self.there = "1"  # how many elements of a pack there are, where it is not whole
         for k, value in enumerate(program.values):
             if value[0] == "load":
                 _, code, slot, offset, strides = value
@@ -120,6 +130,104 @@ class Kernel:
         sizes, *steps = joined([space[axis] for axis in axes], *strides)
         return list(sizes), [list(step) for step in steps]
 
+    # ---- packs
+
+    def choose_pack(self, last, others, size, ragged=False, results=True, sizes=PACKED, most=16):
+        """Let a step along an axis be a pack, if memory allows it.
+
+        Args:
+            last: the stride of each stream along the axis.
+            others: its strides along all other axes.
+            size: of the axis.
+            ragged: whether the last pack may have less elements than the others.
+            results: whether outputs are written in packs, too.
+            sizes: bytes of the narrowest elements of a pack, the best first.
+            most: elements of a pack.
+        """
+        moving = [
+            k for k, step in enumerate(last) if step and (results or not self.streams[k].written)
+        ]
+        items = [DTYPES[CODE[self.streams[k].dtype]].size for k in moving]
+        if not items or min(items) >= 4 or max(items) > 4:
+            return
+        for nbytes in sizes:
+            pack = nbytes // min(items)
+            fits = 1 < pack <= min(size, most) and (ragged or size % pack == 0)
+            fits = fits and (pack * max(items) <= 16 or nbytes == sizes[-1])
+            for k, item in zip(moving, items):
+                steps = any(step % pack for step in others[k])
+                here = self.streams[k].offset % min(16, pack * item)
+                fits = fits and last[k] == 1 and not steps and not here
+            if fits:
+                break
+        else:
+            return
+        self.pack, self.there = pack, str(pack)
+        self.packed = {self.streams[k].name for k in moving}
+        places = [
+            f"misplaced({self.streams[k].name}, {min(16, pack * item)})"
+            for k, item in zip(moving, items)
+        ]
+        self.add(f"const bool placed = ({' | '.join(places)}) == 0;")
+        self.add("const bool whole = placed;") if not ragged else None
+
+    def in_packs(self, sizes, strides):
+        """Sizes and strides whose last axis goes by packs."""
+        if self.pack == 1:
+            return sizes, strides
+        sizes = [*sizes[:-1], -(-sizes[-1] // self.pack)]
+        return sizes, [[*each[:-1], each[-1] * self.pack] for each in strides]
+
+    def pack_type(self, stream):
+        return f"Pack<{expressions.STORED[stream.dtype]}, {self.pack}>"
+
+    def load_packs(self, values, at, depth):
+        """Packs of the loads among `values`, ahead of the loop over their elements."""
+        for k in values:
+            stream = self.stream_of.get(k)
+            if stream is not None and stream.name in self.packed and k not in self.kept:
+                self.add(
+                    f"const {self.pack_type(stream)} pack{k} = {self._pack(stream, at)};", depth
+                )
+
+    def _pack(self, stream, at):
+        kind = f"{expressions.STORED[stream.dtype]}, {self.pack}"
+        return f"load_pack<{kind}>({stream.name} + ({at(stream)}), whole, {self.there})"
+
+    def open_elements(self, streams, depth):
+        """Begin the loop over a pack's elements, which go to `streams`; the depth within."""
+        if self.pack == 1:
+            return depth
+        for stream in streams:
+            if stream.name in self.packed:
+                self.add(f"{self.pack_type(stream)} put_{stream.name};", depth)
+        self.add("#pragma unroll", 0)
+        self.add(f"for (uint e = 0; e < {self.pack}; e++) {{", depth)
+        return depth + 1
+
+    def put(self, stream, at, depth):
+        """The statement that writes an output, or keeps it for its pack."""
+        value = f"v{stream.value}"
+        if stream.name in self.packed:
+            self.add(f"put_{stream.name}.set(e, {expressions.store(value, stream.dtype)});", depth)
+        else:
+            self.store(stream, value, at, depth)
+
+    def close_elements(self, streams, at, depth):
+        """End that loop, and write the packs to where `at` says."""
+        if self.pack == 1:
+            return
+        self.add("}", depth)
+        for stream in streams:
+            if stream.name in self.packed:
+                kind = f"{expressions.STORED[stream.dtype]}, {self.pack}"
+                place = f"{stream.name} + ({at(stream)}), put_{stream.name}, whole, {self.there}"
+                self.add(f"store_pack<{kind}>({place});", depth)
+
+    def only(self, condition):
+        """A condition on a step, of its first element alone."""
+        return condition if self.pack == 1 else f"{condition} && e == 0"
+
     # ---- text
 
     def add(self, line, depth=1):
@@ -153,7 +261,9 @@ class Kernel:
             for k in moving:
                 stride = strides[k][axis]
                 if stride:
-                    factor = "" if stride == 1 else f" * {self.step}({self.number(stride)})"
+                    factor = f" * {self.step}({self.number(stride)})"
+                    if stride in (1, self.pack):  # part of the text
+                        factor = f" * {stride}" if stride > 1 else ""
                     name = self.streams[k].name
                     self.add(f"{prefix}_{name} += {self.step}({at}){factor};", depth)
         return moving
@@ -161,7 +271,9 @@ class Kernel:
     def statement(self, k, at, depth):
         """The statement that defines value k; `at` gives the offset of a stream as text."""
         value = self.program.values[k]
-        if value[0] == "load":
+        if value[0] != "load" and k in self.kept:
+            text = self.kept[k]
+        elif value[0] == "load":
             self.types[k] = expressions.compute_type(self.stream_of[k].dtype)
             text = self.kept[k] if k in self.kept else self._loaded(k, at)
         elif value[0] == "cast":
@@ -176,29 +288,50 @@ class Kernel:
 
     def _loaded(self, k, at):
         stream = self.stream_of[k]
-        return expressions.load(f"{stream.name}[{at(stream)}]", stream.dtype)
+        element = f"pack{k}.at(e)" if stream.name in self.packed else f"{stream.name}[{at(stream)}]"
+        return expressions.load(element, stream.dtype)
 
     def keep(self, loads, count):
         """Room for `count` elements of each load. For all that a compiler knows, what is written
         may be read next: unless a thread reads all before it writes, each read waits."""
         for k in loads:
-            kind = expressions.TYPES[expressions.compute_type(self.stream_of[k].dtype)]
+            stream = self.stream_of[k]
+            if stream.name in self.packed:
+                self.add(f"{self.pack_type(stream)} kept{k}[{count}] = {{}};")
+                self.kept[k] = expressions.load(f"kept{k}[k].at(e)", stream.dtype)
+                continue
+            kind = expressions.TYPES[expressions.compute_type(stream.dtype)]
             self.add(f"{kind} kept{k}[{count}];")
             self.kept[k] = f"kept{k}[k]"
 
     def fetch(self, loads, at, depth):
         """The statements that fill it, in a loop over ``k``."""
         for k in loads:
-            self.add(f"{self.kept[k]} = {self._loaded(k, at)};", depth)
+            stream = self.stream_of[k]
+            packed = stream.name in self.packed
+            text = self._pack(stream, at) if packed else self._loaded(k, at)
+            self.add(f"kept{k}[k] = {text};", depth)
 
     def _rounded(self, i, dtype):
         """A value as it would be stored. Half floats are loaded or cast already rounded."""
-        if dtype not in ("float16", "bfloat16") or self.program.values[i][0] in ("load", "cast"):
+        if dtype not in HALVES or self.program.values[i][0] in ("load", "cast"):
             return f"v{i}"
         return f"(float({expressions.STORED[dtype]}(v{i})))"
 
+    def add_divisors(self, values, within):
+        """Of values that stay the same for many: what others among `within` divide by."""
+        for value in (self.program.values[k] for k in within):
+            if value[0] == "op" and ROWS[value[1]].name == "divide" and _dtype(value[2]) in HALVES:
+                k = value[3][1]
+                if k in values and k not in self.divisors:
+                    self.divisors.add(k)
+                    self.add(f"const Divisor divisor{k}(v{k});")
+
     def _operation(self, k, row, dtype, operands):
         compute = expressions.compute_type(dtype)
+        if row.name == "divide" and operands[1] in self.divisors and dtype in HALVES:
+            self.types[k] = "f32"
+            return f"divisor{operands[1]}.divide(v{operands[0]})"
         texts = [self._rounded(i, dtype) if row.jumps else f"v{i}" for i in operands]
         formula = expressions.formula(row.name, compute, texts)
         if formula is None:

@@ -1,11 +1,9 @@
 """One kernel for each kind of program: maps, rows, reductions.
 
-* map, dense: threads take elements a threadgroup's width apart, a few each.
-* map, strided: threadgroups cover the innermost axis and, above it, all others taken together;
-  threads take a few elements along one of the two.
+* map: see maps.py.
 * rows: a simdgroup has a short row, a threadgroup a long one. The rows are gone through once a
   stage (between reductions); what spans them is computed again from its loads. Threads keep those
-  in registers, where they fit.
+  in registers, where they fit, and what was reduced and is needed again.
 * reduce: what is left is laid out as results times reduced elements. Where the innermost axis is
   reduced, a team of threads has a result, otherwise a column of threads; few long results are cut
   into parts, whose values a second kernel joins.
@@ -13,36 +11,37 @@
 Results do not depend on scheduling: every element has one place in a fixed tree.
 """
 
-import struct
 from math import prod
 
-from mlxc._table.dtypes import CODE, DTYPES
-
 from . import expressions
-from .dispatch import Bytes, Dispatch, In, Out, Scratch
-from .layout import spread, up
+from .dispatch import Out, Scratch
+from .layout import up
+from .loops import (
+    GROUP,
+    GROUP_ARGUMENT,
+    KEPT,
+    LANE_ARGUMENTS,
+    SIMD,
+    THREAD_ARGUMENT,
+    add_inner,
+    close_loop,
+    dispatch,
+    open_loop,
+    packs,
+    print_values,
+)
+from .maps import map_program
 from .printing import OPERATIONS, ROWS, Kernel, Unprintable
 
 __all__ = ["dispatches"]
 
-GROUP = 256  # threads of a threadgroup, where nothing else says it
-EACH = 4  # elements a thread of a map; twice as many where all are narrow
-KEPT = 32  # elements that a thread keeps in registers at most
 KEPT_OF_ROW = 16  # of one load of a row
-MANY = 1 << 18  # elements from which a thread of a strided map has several
-SIMD = 32
 SHORT_ROW = 512  # elements up to which a simdgroup has a row
 ENOUGH = 1024  # threadgroups that fill a device
 PART = 4096  # elements a part of a reduction is worth
 COLUMNS = 32  # of a threadgroup that reduces down columns
-
-_GROUP = "uint3 group [[threadgroup_position_in_grid]]"
-_THREAD = "uint3 thread_in_group [[thread_position_in_threadgroup]]"
-_GROUPS = "uint3 groups [[threadgroups_per_grid]]"
-_LANES = (
-    "uint lane [[thread_index_in_simdgroup]]",
-    "uint simdgroup [[simdgroup_index_in_threadgroup]]",
-)
+PACKED_ROWS, PACKED_COLUMNS = (16, 8, 4), (4,)  # bytes of packs where those are reduced
+AHEAD = 4  # packs that a thread reads before it joins columns
 
 
 def dispatches(program):
@@ -54,166 +53,12 @@ def dispatches(program):
             return []
         kernel = Kernel(program)
         if program.kind == "map":
-            return _map(kernel)
+            return map_program(kernel)
         if program.kind == "rows":
             return _rows(kernel)
         return _reduce(kernel)
     except Unprintable:
         return None
-
-
-def _dispatch(kernel, name, attributes, grid, group, extra=(), constants=()):
-    loads = sum(not stream.written for stream in kernel.streams)
-    arguments = [*map(In, range(loads)), *map(Out, range(len(kernel.outputs))), *extra]
-    letter = "q" if kernel.wide else "i"
-    layout = kernel.layout or [0]
-    arguments.insert(len(kernel.streams), Bytes(struct.pack(f"<{len(layout)}{letter}", *layout)))
-    source = kernel.source(name, attributes, constants)
-    return Dispatch("", name, arguments, grid, group, groups=True, source=source)
-
-
-def _print_values(kernel, wanted, at, depth):
-    """Statements of the values in `wanted`, in order."""
-    for k in sorted(wanted):
-        kernel.statement(k, at, depth)
-
-
-# ---- maps
-
-
-def _map(kernel):
-    program = kernel.program
-    sizes, strides = kernel.joined(range(len(program.space)))
-    dense = len(sizes) <= 1 and all(s in ([], [0], [1]) for s in strides)
-    return [(_dense_map if dense else _strided_map)(kernel, sizes, strides)]
-
-
-def _each(kernel, loads):
-    """Elements a thread of a map: enough of them in flight hide the time that memory takes."""
-    narrow = all(DTYPES[CODE[stream.dtype]].size <= 2 for stream in kernel.streams)
-    each = 2 * EACH if narrow else EACH
-    return each if each * len(loads) <= KEPT else 1
-
-
-def _open_loop(kernel, each, index, start, apart, end):
-    """A loop over this thread's elements, before `end` if that is not empty."""
-    kernel.add("#pragma unroll", 0)
-    kernel.add(f"for (uint k = 0; k < {each}; k++) {{")
-    kernel.add(f"const {kernel.whole} {index} = {start} + k * {apart};", 2)
-    kernel.add(f"if ({index} < {end}) {{" if end else "{", 2)
-
-
-def _close_loop(kernel):
-    kernel.add("}", 2)
-    kernel.add("}")
-
-
-def _dense_map(kernel, sizes, strides):
-    size, whole = prod(sizes), kernel.whole
-    moving = {stream.name for stream, s in zip(kernel.streams, strides) if s == [1]}
-    loads = [k for k, stream in kernel.stream_of.items() if stream.name in moving]
-    fixed = [k for k in kernel.stream_of if k not in loads]
-    each = _each(kernel, loads)
-    kernel.add(f"const {whole} size = {kernel.number(size)};")
-    kernel.add(
-        f"const {whole} start = {whole}(group.x) * {each * GROUP} + thread_in_group.x;",
-    )
-    kernel.add("if (start >= size)")
-    kernel.add("return;", 2)
-
-    def at(stream):
-        return "i" if stream.name in moving else "0"
-
-    _print_values(kernel, fixed, at, 1)
-    kernel.keep(loads, each)
-    loop = each, "i", "start", GROUP, "size"
-    if loads:
-        _open_loop(kernel, *loop)
-        kernel.fetch(loads, at, 3)
-        _close_loop(kernel)
-    _open_loop(kernel, *loop)
-    _print_values(kernel, set(range(len(kernel.program.values))) - set(fixed), at, 3)
-    for stream in kernel.outputs:
-        if stream.name not in moving and size > 1:  # one value, which one thread writes
-            kernel.add("if (i == 0)", 3)
-        kernel.store(stream, f"v{stream.value}", at(stream), 3)
-    _close_loop(kernel)
-    grid = (up(size, each * GROUP), 1, 1)
-    name = f"{kernel.name('map')}_{each}"
-    return _dispatch(kernel, name, [_GROUP, _THREAD], grid, (GROUP, 1, 1))
-
-
-def _strided_map(kernel, sizes, strides):
-    columns, rows, whole = sizes[-1], prod(sizes[:-1]), kernel.whole
-    width = SIMD
-    while width > 1 and width // 2 >= columns:
-        width //= 2
-    height = GROUP // width
-    moving = {stream.name for stream, s in zip(kernel.streams, strides) if any(s)}
-    loads = [k for k, stream in kernel.stream_of.items() if stream.name in moving]
-    fixed = [k for k in kernel.stream_of if k not in loads]
-    # Along columns a row's offset is computed once; where columns lie apart, what is near them in
-    # memory is in the rows below.
-    each = _each(kernel, loads) if columns * rows >= MANY else 1
-    across = columns >= each * width and all(s[-1] in (0, 1) for s in strides)
-    by_row = ("r", "row", sizes[:-1], [s[:-1] for s in strides])
-    by_column = ("c", "column", sizes[-1:], [s[-1:] for s in strides])
-    wide, high = (width * each, height) if across else (width, height * each)
-    kernel.add(f"const {whole} columns = {kernel.number(columns)};")
-    kernel.add(f"const {whole} rows = {kernel.number(rows)};")
-    names = ("start", "row") if across else ("column", "start")
-    kernel.add(f"const {whole} {names[0]} = {whole}(group.x) * {wide} + thread_in_group.x;")
-    kernel.add(
-        f"const {whole} {names[1]} = ({whole}(group.z) * groups.y + group.y) * {high} + "
-        "thread_in_group.y;"
-    )
-    kernel.add(f"if ({names[0]} >= columns || {names[1]} >= rows)")
-    kernel.add("return;", 2)
-    if across:
-        loop = each, "column", "start", width, "columns"
-        outside, inside = by_row, by_column
-    else:
-        loop = each, "row", "start", height, "rows"
-        outside, inside = by_column, by_row
-    _print_strided_map(kernel, loads, fixed, outside, inside, loop)
-    grid = (up(columns, wide), *spread(up(rows, high)))
-    name = f"{kernel.name('map')}_{width}_{each}{'_across' if across else ''}"
-    return _dispatch(kernel, name, [_GROUP, _THREAD, _GROUPS], grid, (width, height, 1))
-
-
-def _print_strided_map(kernel, loads, fixed, outside, inside, loop):
-    """Offsets along one axis `outside` of the loop over this thread's elements, along the other
-    within it."""
-    above = kernel.add_offsets(*outside)
-    _print_values(kernel, fixed, lambda stream: "0", 1)
-    kernel.keep(loads, loop[0])
-    places = {stream.name: f"place_{stream.name}" for stream in kernel.outputs}
-    for name in places.values():
-        kernel.add(f"{kernel.step} {name}[{loop[0]}];")
-    _open_loop(kernel, *loop)
-    known = _add_inner(kernel, *inside, outside[0], above, depth=3)
-    kernel.fetch(loads, lambda stream: known.get(stream.name, "0"), 3)
-    for name, place in places.items():
-        kernel.add(f"{place}[k] = {known.get(name, '0')};", 3)
-    _close_loop(kernel)
-    _open_loop(kernel, *loop)
-    _print_values(kernel, set(range(len(kernel.program.values))) - set(fixed), None, 3)
-    for stream in kernel.outputs:
-        if stream.name not in known:  # one value, which one thread writes
-            kernel.add("if (column == 0 && row == 0)", 3)
-        kernel.store(stream, f"v{stream.value}", f"{places[stream.name]}[k]", 3)
-    _close_loop(kernel)
-
-
-def _add_inner(kernel, prefix, index, sizes, strides, before, above, depth=1):
-    """Offsets within something whose own offsets are `before` (of the streams in `above`): name of
-    the stream -> offset as text."""
-    names = [stream.name for stream in kernel.streams]
-    known = {names[k]: f"{before}_{names[k]}" for k in above}
-    for k in kernel.add_offsets(prefix, index, sizes, strides, depth=depth):
-        inner = f"{prefix}_{names[k]}"
-        known[names[k]] = f"{known[names[k]]} + {inner}" if k in above else inner
-    return known
 
 
 # ---- rows
@@ -243,14 +88,15 @@ class _Levels:
             return ()
         return value[3] if value[0] == "op" else (value[3],)
 
-    def needed(self, roots):
-        """The values that span rows and that `roots` are computed from, roots included."""
+    def needed(self, roots, known=()):
+        """The values that span rows and that `roots` are computed from, roots included; what is
+        known is not computed."""
         wanted, pending = set(), [k for k in roots if self.full[k]]
         while pending:
             k = pending.pop()
             if k not in wanted:
                 wanted.add(k)
-                pending += [i for i in self.operands(k) if self.full[i]]
+                pending += [i for i in self.operands(k) if self.full[i] and k not in known]
         return wanted
 
 
@@ -266,7 +112,12 @@ def _rows(kernel):
     levels = _Levels(kernel, inner)
     loads = [k for k in kernel.stream_of if levels.full[k]]
     short = columns <= SHORT_ROW
-    threads, each = _threads_of_row(rows, columns, short, len(loads))
+    if inner_sizes:
+        others = [(*a, *b[:-1]) for a, b in zip(outer, inner)]
+        kernel.choose_pack([s[-1] for s in inner], others, inner_sizes[-1])
+        inner_sizes, inner = kernel.in_packs(inner_sizes, inner)
+        columns = prod(inner_sizes)
+    threads, each = _threads_of_row(rows, columns, short, len(loads), kernel.pack)
     teams = threads // SIMD if short else 1
     _add_team(kernel, rows, short, teams, threads)
     above = kernel.add_offsets("r", "row", outer_sizes, outer)
@@ -289,7 +140,9 @@ def _rows(kernel):
             for k, value in enumerate(program.values)
             if not levels.full[k] and levels.stage[k] == stage and value[0] != "reduce"
         ]
-        _print_values(kernel, flat, at_row, 1)
+        print_values(kernel, flat, at_row, 1)
+        spanning = [k for k in range(len(levels.full)) if levels.full[k]]
+        kernel.add_divisors(flat, spanning)
         found = [
             k
             for k, value in enumerate(program.values)
@@ -297,19 +150,21 @@ def _rows(kernel):
         ]
         if found:
             _print_stage(kernel, levels, found, along)
+            kernel.add_divisors(found, spanning)
     _print_outputs(kernel, levels, along, inner, at_row)
-    name = (
-        f"{kernel.name('rows')}_{'short' if short else threads}_{each}{'_whole' if whole else ''}"
-    )
+    name = f"{kernel.name('rows')}_{'short' if short else threads}_{each}"
+    name += f"{'_whole' if whole else ''}{packs(kernel)}"
     grid = (up(rows, teams), 1, 1)
-    return [_dispatch(kernel, name, [_GROUP, *_LANES], grid, (threads, 1, 1))]
+    return [dispatch(kernel, name, [GROUP_ARGUMENT, *LANE_ARGUMENTS], grid, (threads, 1, 1))]
 
 
-def _threads_of_row(rows, columns, short, loads):
-    """Threads of a threadgroup, and elements of each load that a thread keeps: 0 if it keeps none
-    and reads them again."""
-    threads = GROUP
-    while not short and threads < 512 and threads * KEPT_OF_ROW < columns:
+def _threads_of_row(rows, columns, short, loads, pack=1):
+    """Threads of a threadgroup, and steps of each load that a thread keeps: 0 if it keeps none and
+    reads them again. `columns` counts steps, of `pack` elements."""
+    threads, kept, room = GROUP, KEPT_OF_ROW, KEPT
+    if pack > 1 and loads == 1:  # packs take less registers
+        kept, room = 2 * kept, 2 * room
+    while not short and threads < 512 and threads * kept < columns * pack:
         threads *= 2
     while not short and threads < 512 and rows < ENOUGH and threads * 8 < columns:
         threads *= 2
@@ -318,7 +173,7 @@ def _threads_of_row(rows, columns, short, loads):
         each = columns // team
     while each * team < columns:
         each *= 2
-    if each <= KEPT_OF_ROW and each * loads <= KEPT:
+    if each * pack <= kept and each * pack * loads <= room:
         return threads, each
     threads = GROUP
     while not short and threads < 1024 and rows < ENOUGH and threads * 8 < columns:
@@ -332,7 +187,7 @@ class _Along:
 
     def __init__(self, kernel, each, whole, sizes, strides, above):
         self.kernel, self.each = kernel, each
-        self.end = "" if whole else "columns"
+        self.condition = "" if whole else "c < columns"
         self.sizes, self.strides, self.above = sizes, strides, above
         self.depth = 3 if each else 2
         self.known = {}
@@ -340,16 +195,16 @@ class _Along:
     def open(self):
         """Begin the loop; `at` knows the offsets within it."""
         if self.each:
-            _open_loop(self.kernel, self.each, "c", "first", "step", self.end)
+            open_loop(self.kernel, self.each, "c", "first", "step", self.condition)
         else:
             self.kernel.add("for (uint c = first; c < columns; c += step) {")
-        self.known = _add_inner(
+        self.known = add_inner(
             self.kernel, "c", "c", self.sizes, self.strides, "r", self.above, self.depth
         )
 
     def close(self):
         if self.each:
-            _close_loop(self.kernel)
+            close_loop(self.kernel)
         else:
             self.kernel.add("}")
 
@@ -390,23 +245,52 @@ def _print_stage(kernel, levels, found, along):
     """One pass along the row for the reductions `found`."""
     values = kernel.program.values
     facts = {}
+    # Few values are joined as they come; sums of many keep what rounding takes.
+    joining = "Joining" if along.each else "Running"
     for k in found:
         _, code, source, _ = values[k]
         compute = expressions.compute_type(_name(source))
         kernel.types[k] = compute
         kind = expressions.TYPES[compute]
         facts[k] = f"{OPERATIONS[ROWS[code].name]}<{kind}>", kind
-        kernel.add(f"Running<{facts[k][0]}, {kind}> part{k};")
+        kernel.add(f"{joining}<{facts[k][0]}, {kind}> part{k};")
+    again = _needed_again(kernel, levels, found, along)
+    for k in again:
+        kernel.add(f"{facts[again[k]][1]} kept{k}[{along.each * kernel.pack}];")
+        again[k] = f"kept{k}[{'k' if kernel.pack == 1 else f'k * {kernel.pack} + e'}]"
     along.open()
-    wanted = levels.needed([values[k][3] for k in found])
-    _print_values(kernel, wanted, along.at, along.depth)
+    wanted = levels.needed([values[k][3] for k in found], kernel.kept)
+    kernel.load_packs(sorted(wanted), along.at, along.depth)
+    depth = kernel.open_elements([], along.depth)
+    print_values(kernel, wanted, along.at, depth)
     for k in found:
-        kernel.add(f"part{k}.add(v{values[k][3]});", along.depth)
+        kernel.add(f"part{k}.add(v{values[k][3]});", depth)
+    for k, place in again.items():
+        kernel.add(f"{place} = v{k};", depth)
+    kernel.close_elements([], along.at, along.depth)
     along.close()
+    kernel.kept.update(again)
     for k in found:
         operation, kind = facts[k]
         text = _joined_by_team(kernel, operation, kind, f"part{k}.total()")
         kernel.add(f"const {kind} v{k} = {expressions.wrap(text, _name(values[k][2]))};")
+
+
+def _needed_again(kernel, levels, found, along):
+    """Operands of the reductions `found` that are computed, and needed in later stages: as many as
+    there are registers for, each with a reduction of its type."""
+    values = kernel.program.values
+    if not along.each:
+        return {}
+    now = levels.stage[found[0]]
+    roots = [
+        value[3] for k, value in enumerate(values) if value[0] == "reduce" and levels.stage[k] > now
+    ]
+    later = levels.needed([*roots, *(stream.value for stream in kernel.outputs)], kernel.kept)
+    again = {values[k][3]: k for k in found if values[k][3] in later - set(kernel.kept)}
+    room = (KEPT if kernel.pack == 1 else 2 * KEPT) // (along.each * kernel.pack)
+    room -= len(kernel.kept)
+    return dict(list(again.items())[: max(0, room)])
 
 
 def _name(code):
@@ -417,10 +301,13 @@ def _print_outputs(kernel, levels, along, strides, at_row):
     full = [s for s in kernel.outputs if any(strides[kernel.streams.index(s)])]
     if full:
         along.open()
-        wanted = levels.needed([stream.value for stream in full])
-        _print_values(kernel, wanted, along.at, along.depth)
+        wanted = levels.needed([stream.value for stream in full], kernel.kept)
+        kernel.load_packs(sorted(wanted), along.at, along.depth)
+        depth = kernel.open_elements(full, along.depth)
+        print_values(kernel, wanted, along.at, depth)
         for stream in full:
-            kernel.store(stream, f"v{stream.value}", along.at(stream), along.depth)
+            kernel.put(stream, along.at(stream), depth)
+        kernel.close_elements(full, along.at, along.depth)
         along.close()
     single = [s for s in kernel.outputs if s not in full]
     if single:
@@ -447,10 +334,20 @@ def _reduce(kernel):
     if results >= 2**31 or length >= 2**31 * PART:
         raise Unprintable("too many results")
     kernel.headers.add("reduce.h")
+    sizes, near, far = (reduced_sizes, inner, outer) if by_rows else (kept_sizes, outer, inner)
+    if sizes:
+        others = [(*a, *b[:-1]) for a, b in zip(far, near)]
+        packs = PACKED_ROWS if by_rows else PACKED_COLUMNS
+        kernel.choose_pack([s[-1] for s in near], others, sizes[-1], results=False, sizes=packs)
+        sizes, near = kernel.in_packs(sizes, near)
+    if by_rows:
+        reduced_sizes, inner, length = sizes, near, prod(sizes)
+    else:
+        kept_sizes, outer, results = sizes, near, prod(sizes)
     groups = results if by_rows else up(results, COLUMNS)
     parts = 1
     if groups < ENOUGH:
-        parts = max(1, min(up(ENOUGH, groups), length // PART, 1024))
+        parts = max(1, min(up(ENOUGH, groups), length // (PART // kernel.pack), 1024))
     text = _reduce_rows if by_rows else _reduce_columns
     return text(kernel, (kept_sizes, outer), (reduced_sizes, inner), results, length, parts)
 
@@ -473,14 +370,20 @@ def _add_part(kernel, length, parts):
     kernel.add(f"const {whole} high = min(length, low + piece);")
 
 
-def _accumulate(kernel, operand, reduced, above):
-    """The loop's body: the value of element `c`, added to `part`. What the kept axes alone decide
-    is computed here too: it is mostly absent."""
-    known = _add_inner(kernel, "c", "c", *reduced, "r", above, depth=2)
-    _print_values(
-        kernel, range(len(kernel.program.values) - 1), lambda stream: known.get(stream.name, "0"), 2
-    )
-    kernel.add(f"part.add(v{operand});", 2)
+def _accumulate(kernel, operand, reduced, above, part="part", depth=2):
+    """The loop's body: the value of step `c`, added to `part`. What the kept axes alone decide is
+    computed here too: it is mostly absent."""
+    known = add_inner(kernel, "c", "c", *reduced, "r", above, depth=depth)
+
+    def at(stream):
+        return known.get(stream.name, "0")
+
+    values = range(len(kernel.program.values) - 1)
+    kernel.load_packs(values, at, depth)
+    inside = kernel.open_elements([], depth)
+    print_values(kernel, values, at, inside)
+    kernel.add(f"{part}.add(v{operand});", inside)
+    kernel.close_elements([], at, depth)
 
 
 def _finish(kernel, k, row, compute, kind, results, parts, index, grid, group, attributes):
@@ -502,7 +405,8 @@ def _finish(kernel, k, row, compute, kind, results, parts, index, grid, group, a
         extra = (Scratch(0, results * parts * (8 if compute in ("i64", "u64", "c64") else 4)),)
     kernel.add("}")
     name = kernel.name("reduce") + f"_{group[0]}" + ("_parts" if parts > 1 else "")
-    first = _dispatch(kernel, name, attributes, grid, group, extra)
+    name += packs(kernel)
+    first = dispatch(kernel, name, attributes, grid, group, extra)
     if parts == 1:
         return [first]
     from .reduce import combine
@@ -524,7 +428,12 @@ def _reduce_rows(kernel, kept, reduced, results, length, parts):
     above = kernel.add_offsets("r", "row", *kept)
     kernel.add(f"Running<{operation}, {kind}> part;")
     kernel.add(f"for ({kernel.whole} c = low + first; c < high; c += step) {{")
-    _accumulate(kernel, operand, reduced, above)
+    if kernel.pack == 1:
+        _accumulate(kernel, operand, reduced, above)
+    else:  # a pack's elements as they come, packs so that sums keep what rounding takes
+        kernel.add(f"Joining<{operation}, {kind}> few;", 2)
+        _accumulate(kernel, operand, reduced, above, "few")
+        kernel.add("part.add(few.total());", 2)
     kernel.add("}")
     kernel.add(f"const {kind} total = {_joined_by_team(kernel, operation, kind, 'part.total()')};")
     kernel.add("if (first == 0) {")
@@ -540,31 +449,47 @@ def _reduce_rows(kernel, kept, reduced, results, length, parts):
         "row",
         grid,
         (threads, 1, 1),
-        [_GROUP, *_LANES],
+        [GROUP_ARGUMENT, *LANE_ARGUMENTS],
     )
 
 
 def _reduce_columns(kernel, kept, reduced, results, length, parts):
-    """Threads side by side have results side by side; eight of them share one, and meet in shared
-    memory."""
+    """Threads side by side have results (or packs of them) side by side; eight of them share one,
+    and meet in shared memory."""
     k, operand, row, compute, kind, operation = _reduction_of(kernel)
-    height = GROUP // COLUMNS
+    height, pack = GROUP // COLUMNS, kernel.pack
     kernel.add(f"const uint wanted = group.x * {COLUMNS} + thread_in_group.x;")
     kernel.add(f"const bool alive = wanted < uint({kernel.number(results)});")
     kernel.add("const uint row = alive ? wanted : 0;")
     _add_part(kernel, length, parts)
     above = kernel.add_offsets("r", "row", *kept)
-    kernel.add(f"threadgroup {kind} shared[{GROUP}];")
-    kernel.add(f"Running<{operation}, {kind}> part;")
-    kernel.add(f"for ({kernel.whole} c = low + thread_in_group.y; c < high; c += {height}) {{")
-    _accumulate(kernel, operand, reduced, above)
+    kernel.add(f"threadgroup {kind} shared[{GROUP * pack}];")
+    kernel.add(f"Running<{operation}, {kind}> part[{pack}];")
+    if pack == 1:
+        kernel.add(f"for ({kernel.whole} c = low + thread_in_group.y; c < high; c += {height}) {{")
+        _accumulate(kernel, operand, reduced, above, "part[0]")
+    else:  # as along rows
+        kernel.add(f"{kernel.whole} at = low + thread_in_group.y;")
+        rest = height * (AHEAD - 1)
+        kernel.add(f"for (; at < high && high - at > {rest}; at += {height * AHEAD}) {{")
+        kernel.add(f"Joining<{operation}, {kind}> few[{pack}];", 2)
+        open_loop(kernel, AHEAD, "c", "at", height, "")
+        _accumulate(kernel, operand, reduced, above, "few[e]", 3)
+        close_loop(kernel)
+        kernel.add(f"for (uint e = 0; e < {pack}; e++)", 2)
+        kernel.add("part[e].add(few[e].total());", 3)
+        kernel.add("}")
+        kernel.add(f"for ({kernel.whole} c = at; c < high; c += {height}) {{")
+        _accumulate(kernel, operand, reduced, above, "part[e]")
     kernel.add("}")
-    kernel.add(f"shared[thread_in_group.y * {COLUMNS} + thread_in_group.x] = part.total();")
+    place = f"y * {COLUMNS} + thread_in_group.x"
+    kernel.add(f"for (uint e = 0; e < {pack}; e++)")
+    kernel.add(f"shared[(thread_in_group.{place}) * {pack} + e] = part[e].total();", 2)
     kernel.add("threadgroup_barrier(mem_flags::mem_threadgroup);")
-    kernel.add("if (alive && thread_in_group.y == 0) {")
-    kernel.add(f"{kind} total = part.total();", 2)
+    kernel.add(f"for (uint e = 0; alive && thread_in_group.y == 0 && e < {pack}; e++) {{")
+    kernel.add(f"{kind} total = part[e].total();", 2)
     kernel.add(f"for (uint y = 1; y < {height}; y++)", 2)
-    kernel.add(f"total = {operation}::join(total, shared[y * {COLUMNS} + thread_in_group.x]);", 3)
+    kernel.add(f"total = {operation}::join(total, shared[({place}) * {pack} + e]);", 3)
     grid = (up(results, COLUMNS), parts, 1)
     return _finish(
         kernel,
@@ -572,10 +497,10 @@ def _reduce_columns(kernel, kept, reduced, results, length, parts):
         row,
         compute,
         kind,
-        results,
+        results * pack,
         parts,
-        "row",
+        f"(row * {pack} + e)" if pack > 1 else "row",
         grid,
         (COLUMNS, height, 1),
-        [_GROUP, _THREAD],
+        [GROUP_ARGUMENT, THREAD_ARGUMENT],
     )

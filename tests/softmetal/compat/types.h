@@ -130,12 +130,20 @@ template <class To, class From> constexpr SM_INLINE To as_type(const From &from)
     return __builtin_bit_cast(To, from);
 }
 
+#ifdef __CUDACC__
+SM_INLINE uint16_t sm_bfloat_bits(float value) {
+    uint16_t bits;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+    return bits;
+}
+#else
 constexpr SM_INLINE uint16_t sm_bfloat_bits(float value) {
     uint bits = __builtin_bit_cast(uint, value);
     return (bits & 0x7fffffffu) > 0x7f800000u
                ? (uint16_t)((bits >> 16) | 0x40)
                : (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1)) >> 16);
 }
+#endif
 
 #ifdef __CUDACC__
 SM_INLINE uint16_t sm_half_bits(float value) {
