@@ -14,6 +14,7 @@ constant bool RANK [[function_constant(1)]];   /* -0 equals 0 */
 constant bool PLACES [[function_constant(2)]]; /* whether places travel with the keys */
 constant int FINISH [[function_constant(3)]];  /* what is written, see below */
 constant bool LEAST [[function_constant(4)]];  /* argmin */
+constant int COUNT [[function_constant(5)]];   /* narrow values of a word, in searches of extrema */
 
 #define TO_SCRATCH 0
 #define TO_VALUES 1 /* from keys */
@@ -330,7 +331,115 @@ template <typename K> inline void best_of_lanes(thread K &key, thread uint &wher
     }
 }
 
-/* A threadgroup finds the best of a part of a line. */
+#define AHEAD 8 /* words that a thread reads before it compares */
+
+inline bool is_float() {
+    return DTYPE == int(DTYPE_FLOAT16) || DTYPE == int(DTYPE_FLOAT32) ||
+           DTYPE == int(DTYPE_BFLOAT16);
+}
+
+/* Of values of at most 32 bits. */
+inline uint bits_of_value() {
+    bool byte = DTYPE == int(DTYPE_BOOL) || DTYPE == int(DTYPE_UINT8) || DTYPE == int(DTYPE_INT8);
+    bool two = DTYPE == int(DTYPE_UINT16) || DTYPE == int(DTYPE_INT16) ||
+               DTYPE == int(DTYPE_FLOAT16) || DTYPE == int(DTYPE_BFLOAT16);
+    return byte ? 8 : two ? 16 : 32;
+}
+
+/* The first best of the values that a thread sees, whose places ascend. They are read in words,
+ * which hold one each, or several neighbours (`count`) of narrow ones. */
+template <typename K> struct Search {
+    typedef K Word;
+    K key;
+    uint where;
+
+    Search() : key(0), where(0xFFFFFFFFu) {}
+    static bool full() { return false; }
+    static K read(const device uchar *x, ulong i, bool) { return goodness<K>(x, i); }
+    static bool holds(uint e) { return e == 0; }
+    void see(K next, uint, uint at) { keep_better<K>(key, where, next, at); }
+    void finish() {}
+};
+
+/* Floats are compared as they are, others by keys. */
+template <> struct Search<uint> {
+    typedef uint Word;
+    uint key;
+    uint where;
+    float best;
+
+    Search() : key(0), where(0xFFFFFFFFu), best(LEAST ? INFINITY : -INFINITY) {}
+    static bool full() { return uint(COUNT) * bits_of_value() == 32; }
+    static uint read(const device uchar *x, ulong i, bool whole) {
+        uint bits = bits_of_value(), word = 0;
+        if (bits == 32)
+            return ((const device uint *)x)[i];
+        if (whole)
+            return *(const device uint *)(x + i * (bits / 8));
+        for (uint e = 0; e < uint(COUNT); e++) {
+            uint next = bits == 8 ? x[i + e] : ((const device ushort *)x)[i + e];
+            word |= next << (e * bits);
+        }
+        return word;
+    }
+    static bool holds(uint e) { return e * bits_of_value() < 32 && e < uint(COUNT); }
+    static float float_in(uint bits) {
+        if (DTYPE == int(DTYPE_FLOAT16))
+            return float(of_word<half>(bits));
+        if (DTYPE == int(DTYPE_BFLOAT16))
+            return float(of_word<bfloat>(bits));
+        return as_type<float>(bits);
+    }
+    static uint key_in(uint bits) {
+        uint found = bits ^ 0x80000000u;
+        switch (uint(DTYPE)) {
+        case DTYPE_BOOL:
+        case DTYPE_UINT8:
+            found = bits & 0xFFu;
+            break;
+        case DTYPE_INT8:
+            found = uint(int(of_word<char>(bits))) ^ 0x80000000u;
+            break;
+        case DTYPE_UINT16:
+            found = bits & 0xFFFFu;
+            break;
+        case DTYPE_INT16:
+            found = uint(int(of_word<short>(bits))) ^ 0x80000000u;
+            break;
+        case DTYPE_UINT32:
+            found = bits;
+        }
+        return LEAST ? ~found : found;
+    }
+    void see(uint word, uint e, uint at) {
+        uint own = word >> (e * bits_of_value());
+        bool better;
+        if (is_float()) { /* NaN is neither less nor greater; the first one stays */
+            float value = float_in(own);
+            better = (LEAST ? !(value >= best) : !(value <= best)) & (best == best);
+            best = better ? value : best;
+        } else {
+            uint next = key_in(own);
+            better = next > key;
+            key = better ? next : key;
+        }
+        where = better ? at : where;
+    }
+    void finish() {
+        if (is_float() && where != 0xFFFFFFFFu) {
+            uint found = float_key(best);
+            key = best != best ? 0xFFFFFFFFu : LEAST ? ~found : found;
+        }
+    }
+};
+
+/* Values that nothing is better than are seen by nobody: the first of them stands for them all. */
+template <typename K> inline void finish_search(thread Search<K> &found, uint first, uint end) {
+    found.where = first < end && found.where == 0xFFFFFFFFu ? first : found.where;
+    found.finish();
+}
+
+/* A threadgroup finds the best of a part of a line; parts are of whole words. */
 template <typename K>
 [[kernel]] void
 extremum_lines(const device uchar *x [[buffer(0)]], device uint *out [[buffer(1)]],
@@ -341,21 +450,47 @@ extremum_lines(const device uchar *x [[buffer(0)]], device uint *out [[buffer(1)
                uint simdgroups [[simdgroups_per_threadgroup]]) {
     threadgroup K best_keys[32];
     threadgroup uint best_places[32];
-    ulong line = group / p.parts, begin = (group - line * p.parts) * p.width;
-    ulong end = min(begin + p.width, p.n);
-    K key = 0;
-    uint where = 0xFFFFFFFFu;
-    for (ulong i = begin + t; i < end; i += 32 * simdgroups)
-        keep_better<K>(key, where, goodness<K>(x, line * p.n + i), uint(i));
-    best_of_lanes<K>(key, where);
+    uint line = group / p.parts, begin = (group - line * p.parts) * uint(p.width);
+    uint end = uint(min(begin + p.width, p.n)), count = uint(COUNT);
+    uint first = begin + t * count, step = 32 * simdgroups * count, i = first;
+    bool whole = misplaced(x, 4) == 0 && Search<K>::full();
+    ulong base = line * p.n;
+    Search<K> found;
+    for (; i < end && end - i > (AHEAD - 1) * step; i += AHEAD * step) {
+        typename Search<K>::Word words[AHEAD];
+#pragma unroll
+        for (uint a = 0; a < AHEAD; a++)
+            words[a] = Search<K>::read(x, base + i + a * step, whole);
+#pragma unroll
+        for (uint a = 0; a < AHEAD; a++)
+#pragma unroll
+            for (uint e = 0; e < 4; e++)
+                if (Search<K>::holds(e))
+                    found.see(words[a], e, i + a * step + e);
+    }
+    for (; i < end; i += step) {
+        typename Search<K>::Word word = Search<K>::read(x, base + i, whole);
+        for (uint e = 0; e < 4; e++)
+            if (Search<K>::holds(e))
+                found.see(word, e, i + e);
+    }
+    finish_search<K>(found, first, end);
+    best_of_lanes<K>(found.key, found.where);
     if (lane == 0) {
-        best_keys[simdgroup] = key;
-        best_places[simdgroup] = where;
+        best_keys[simdgroup] = found.key;
+        best_places[simdgroup] = found.where;
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    if (t == 0) {
-        for (uint s = 1; s < simdgroups; s++)
-            keep_better<K>(key, where, best_keys[s], best_places[s]);
+    if (simdgroup > 0)
+        return;
+    K key = 0;
+    uint where = 0xFFFFFFFFu;
+    if (lane < simdgroups) {
+        key = best_keys[lane];
+        where = best_places[lane];
+    }
+    best_of_lanes<K>(key, where);
+    if (lane == 0) {
         if (FINISH == TO_PLACES)
             out[line] = where;
         else {
@@ -365,23 +500,48 @@ extremum_lines(const device uchar *x [[buffer(0)]], device uint *out [[buffer(1)
     }
 }
 
-/* The grid is (columns, parts): a thread searches a part of a column. */
+/* The grid is (columns / COUNT, parts): a thread searches a part of as many columns. */
 template <typename K>
 [[kernel]] void
 extremum_columns(const device uchar *x [[buffer(0)]], device uint *out [[buffer(1)]],
                  device K *keys [[buffer(2)]], device uint *places [[buffer(3)]],
                  constant const Lines &p [[buffer(4)]], uint2 at [[thread_position_in_grid]]) {
-    ulong begin = at.y * p.width, end = min(begin + p.width, p.n);
-    ulong first = place(at.x, 0, p);
-    K key = 0;
-    uint where = 0xFFFFFFFFu;
-    for (ulong i = begin; i < end; i++)
-        keep_better<K>(key, where, goodness<K>(x, first + i * p.inner), uint(i));
-    if (FINISH == TO_PLACES)
-        out[at.x] = where;
-    else {
-        keys[ulong(at.x) * p.parts + at.y] = key;
-        places[ulong(at.x) * p.parts + at.y] = where;
+    uint begin = at.y * uint(p.width), end = uint(min(begin + p.width, p.n));
+    uint count = uint(COUNT);
+    bool whole = misplaced(x, 4) == 0 && Search<K>::full();
+    ulong column = ulong(at.x) * count, base = place(column, 0, p), inner = p.inner;
+    Search<K> found[4];
+    uint i = begin;
+    for (; i < end && end - i >= AHEAD; i += AHEAD) {
+        typename Search<K>::Word words[AHEAD];
+        ulong from = base + i * inner;
+#pragma unroll
+        for (uint a = 0; a < AHEAD; a++)
+            words[a] = Search<K>::read(x, from + a * inner, whole);
+#pragma unroll
+        for (uint a = 0; a < AHEAD; a++)
+#pragma unroll
+            for (uint e = 0; e < 4; e++)
+                if (Search<K>::holds(e))
+                    found[e].see(words[a], e, i + a);
+    }
+    for (; i < end; i++) {
+        typename Search<K>::Word word = Search<K>::read(x, base + i * inner, whole);
+        for (uint e = 0; e < 4; e++)
+            if (Search<K>::holds(e))
+                found[e].see(word, e, i);
+    }
+#pragma unroll
+    for (uint e = 0; e < 4; e++) {
+        if (!Search<K>::holds(e))
+            continue;
+        finish_search<K>(found[e], begin, end);
+        if (FINISH == TO_PLACES)
+            out[column + e] = found[e].where;
+        else {
+            keys[(column + e) * p.parts + at.y] = found[e].key;
+            places[(column + e) * p.parts + at.y] = found[e].where;
+        }
     }
 }
 
@@ -394,9 +554,19 @@ template <typename K>
                                uint lane [[thread_index_in_simdgroup]]) {
     K key = 0;
     uint where = 0xFFFFFFFFu;
-    for (uint i = lane; i < p.parts; i += 32) {
-        ulong at = ulong(line) * p.parts + i;
-        keep_better<K>(key, where, keys[at], places[at]);
+    for (uint i = lane; i < p.parts; i += 32 * AHEAD) {
+        K next[AHEAD];
+        uint there[AHEAD];
+#pragma unroll
+        for (uint a = 0; a < AHEAD; a++) {
+            ulong at = ulong(line) * p.parts + i + 32 * a;
+            bool inside = i + 32 * a < p.parts;
+            next[a] = inside ? keys[at] : K(0);
+            there[a] = inside ? places[at] : 0xFFFFFFFFu;
+        }
+#pragma unroll
+        for (uint a = 0; a < AHEAD; a++)
+            keep_better<K>(key, where, next[a], there[a]);
     }
     best_of_lanes<K>(key, where);
     if (lane == 0)

@@ -134,6 +134,31 @@ def test_the_first_extremum_is_found_in_every_dtype(device, dtype, row):
         np.testing.assert_array_equal(got, extrema(x, axis, row))
 
 
+NARROW = ["bool_", "int8", "uint8", "int16", "uint16", "float16", "bfloat16"]
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("shape", [(3, 256), (2, 4100), (5, 1023), (9000, 8), (300, 6)], ids=str)
+def test_narrow_values_are_searched_in_words_wherever_they_begin(device, shape, dtype):
+    for shift in (0, 1):
+        whole = samples(dtype, (shape[0] * shape[1] + shift,), seed=5)
+        x = whole[shift:].reshape(shape)
+        for row, axis in (("argmax", 0), ("argmax", 1), ("argmin", 0), ("argmin", 1)):
+            (got,) = launch(device, row, [x], [(np.uint32, (shape[1 - axis],))], (axis, False))
+            np.testing.assert_array_equal(got, extrema(x, axis, row))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "bfloat16"])
+def test_the_first_of_many_infinities_and_of_nan_is_found(device, dtype):
+    x = np.full((6, 700), -np.inf).astype(BFLOAT16 if dtype == "bfloat16" else dtype)
+    x[1] = np.inf
+    x[2, 600], x[3, [400, 401]], x[4, 5:] = np.inf, np.nan, np.nan
+    for row in ("argmax", "argmin"):
+        for axis, each in ((1, x), (0, np.ascontiguousarray(x.T))):
+            (got,) = launch(device, row, [each], [(np.uint32, (6,))], (axis, False))
+            np.testing.assert_array_equal(got, extrema(x, 1, row))
+
+
 def test_long_lines_are_searched_in_parts(device, monkeypatch):
     monkeypatch.setattr(sort, "PART", 300)
     x = np.random.default_rng(0).integers(0, 1000, (3, 2000)).astype(np.float32)

@@ -19,7 +19,9 @@ __all__ = ["extremum", "order", "search", "sorted_pairs"]
 EACH, THREADS = 8, 256  # of sort.metal
 BLOCK = EACH * THREADS
 TO_SCRATCH, TO_VALUES, TO_PLACES, TO_FETCHED = range(4)
-PART = 1 << 14  # values of a part in searches of extrema
+PART = 1 << 14  # values of a part in searches of extrema along lines
+PARTS = 2048  # of a line at most
+BUSY = 1 << 18  # threads that search down columns, at 64 values each or more
 
 
 def key_of(itemsize):
@@ -130,24 +132,30 @@ def extremum(row, ins, outs, params):
     if n >= LIMIT or lines >= LIMIT:
         return None
     word, size = key_of(x.itemsize)
+    count = max(1, 4 // x.itemsize)
+    count = 1 if (n if inner == 1 else inner) % count else count
     parts = up(n, PART) if lines < 4096 else 1
-    width = up(n, parts)
+    if inner > 1:
+        parts = max(parts, min(n // 64, up(BUSY, lines // count)))
+    width = up(up(n, min(parts, PARTS)), 4) * 4  # whole words of narrow values
+    parts = up(n, width)
     finish = TO_PLACES if parts == 1 else TO_SCRATCH
     constants = {0: CODE[x.dtype], 1: True, 2: True, 3: finish, 4: row == "argmin"}
     kept = [Out(0), Out(0)]
     if parts > 1:
         kept = [Scratch(0, size * lines * parts), Scratch(1, 4 * lines * parts)]
+    constants[5] = count
     about = facts(n, inner, width, parts)
     arguments = [In(0), Out(0), *kept, about]
     if inner == 1:
         first = Dispatch(
             "sort", f"extremum_lines_{word}", arguments, (parts * lines, 1, 1),
-            (threads_for(width, EACH), 1, 1), groups=True, constants=constants,
+            (threads_for(width // count, EACH), 1, 1), groups=True, constants=constants,
         )  # fmt: skip
     else:
         first = Dispatch(
-            "sort", f"extremum_columns_{word}", arguments, (lines, parts, 1),
-            (min(lines, THREADS), 1, 1), constants=constants,
+            "sort", f"extremum_columns_{word}", arguments, (lines // count, parts, 1),
+            (min(lines // count, THREADS), 1, 1), constants=constants,
         )  # fmt: skip
     if parts == 1:
         return [first]
