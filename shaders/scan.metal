@@ -22,7 +22,7 @@ struct Lines {
     ulong parts;
 };
 
-#define EACH 4 /* values that a thread of scan_totals and scan_lines takes at a time */
+#define EACH 8 /* values that a thread takes at a time */
 
 #define OPERATION_LOGSUMEXP 4 /* beside those of reduce.h */
 
@@ -51,6 +51,8 @@ template <typename A> struct Chosen {
     typedef A Value;
     static A identity() { return first_value<A>(); }
     static A join(A x, A y) { return joined_by<A>(OPERATION, x, y); }
+    static A append(A x, A next) { return join(x, next); } /* a few times, then settled */
+    static A settled(A x) { return x; }
     static A read(A x) { return x; }
     static A say(A x) { return x; }
 };
@@ -120,32 +122,145 @@ template <> struct Chosen<Pair> {
         Pair out = {joined_by<float>(OPERATION, x.high, y.high), 0.0f};
         return out;
     }
+    static Pair append(Pair x, float next) {
+        if (OPERATION != OPERATION_SUM)
+            return join(x, read(next));
+        add_kept(x.high, x.low, next);
+        return x;
+    }
+    static Pair settled(Pair x) { return OPERATION == OPERATION_SUM ? balanced(x.high, x.low) : x; }
     static float say(Pair x) {
         if (OPERATION == OPERATION_LOGSUMEXP)
             return x.high + log(x.low);
-        return x.high; /* pairs are balanced */
+        return OPERATION == OPERATION_SUM ? sum_kept(x.high, x.low) : x.high;
     }
 };
 
-/* Where value i of a line lies. */
-inline ulong place(ulong line, ulong i, constant const Lines &p) {
-    ulong at = REVERSE ? p.n - 1 - i : i;
-    if (p.inner == 1)
-        return line * p.n + at;
-    ulong outer = line / p.inner;
-    return (outer * p.n + at) * p.inner + (line - outer * p.inner);
+/* EACH values that follow each other in memory, in packs of 16 bytes where they begin at one. */
+template <typename T, typename V>
+inline void load_as(const device uchar *x, ulong at, thread V *values) {
+    constexpr uint N = 16 / sizeof(T);
+    bool whole = misplaced(x, 16) == 0 && at % N == 0;
+    Pack<T, EACH> pack = load_pack<T, EACH>((const device T *)x + at, whole, EACH);
+#pragma unroll
+    for (uint k = 0; k < EACH; k++)
+        values[k] = V(pack.at(k));
 }
 
-template <typename A>
-inline A value_at(const device uchar *x, ulong line, ulong i, constant const Lines &p) {
-    typedef typename Chosen<A>::Value V;
-    return Chosen<A>::read(Element<V>::load(x, place(line, i, p), uint(DTYPE)));
+template <typename T, typename V>
+inline void store_as(device uchar *out, ulong at, thread const V *values) {
+    constexpr uint N = 16 / sizeof(T);
+    Pack<T, EACH> pack;
+#pragma unroll
+    for (uint k = 0; k < EACH; k++)
+        pack.set(k, T(values[k]));
+    if (misplaced(out, 16) == 0 && at % N == 0)
+        store_pack<T, EACH>((device T *)((device uint4 *)out + at / N), pack, true, EACH);
+    else
+        store_pack<T, EACH>((device T *)out + at, pack, false, EACH);
 }
 
+template <typename V> inline void load_run(const device uchar *x, ulong at, thread V *values) {
+#pragma unroll
+    for (uint k = 0; k < EACH; k++)
+        values[k] = Element<V>::load(x, at + k, uint(DTYPE));
+}
+template <typename V> inline void store_run(device uchar *out, ulong at, thread const V *values) {
+#pragma unroll
+    for (uint k = 0; k < EACH; k++)
+        Element<V>::store(out, at + k, uint(DTYPE), values[k]);
+}
+template <> inline void load_run<uint>(const device uchar *x, ulong at, thread uint *values) {
+    load_as<uint, uint>(x, at, values);
+}
+template <> inline void store_run<uint>(device uchar *out, ulong at, thread const uint *values) {
+    store_as<uint, uint>(out, at, values);
+}
+template <> inline void load_run<float>(const device uchar *x, ulong at, thread float *values) {
+    if (DTYPE == int(DTYPE_FLOAT16))
+        load_as<half, float>(x, at, values);
+    else if (DTYPE == int(DTYPE_BFLOAT16))
+        load_as<bfloat, float>(x, at, values);
+    else
+        load_as<float, float>(x, at, values);
+}
+template <> inline void store_run<float>(device uchar *out, ulong at, thread const float *values) {
+    if (DTYPE == int(DTYPE_FLOAT16))
+        store_as<half, float>(out, at, values);
+    else if (DTYPE == int(DTYPE_BFLOAT16))
+        store_as<bfloat, float>(out, at, values);
+    else
+        store_as<float, float>(out, at, values);
+}
+
+/* Where the EACH values of a line from i on lie, the first in memory; inner is 1. */
+inline ulong run_of(ulong line, ulong i, constant const Lines &p) {
+    return line * p.n + (REVERSE ? p.n - EACH - i : i);
+}
+
+inline uint in_run(uint k) { return REVERSE ? EACH - 1 - k : k; }
+
+/* EACH values of a run, of which `there` are before their part's end. */
+template <typename V>
+inline void read_line(const device uchar *x, ulong run, uint there, thread V *values) {
+    V found[EACH];
+    if (there < EACH) {
+#pragma unroll
+        for (uint k = 0; k < EACH; k++)
+            found[in_run(k)] = k < there ? Element<V>::load(x, run + in_run(k), uint(DTYPE)) : V(0);
+    } else
+        load_run<V>(x, run, found);
+#pragma unroll
+    for (uint k = 0; k < EACH; k++)
+        values[k] = found[in_run(k)];
+}
+
+template <typename V>
+inline void write_line(device uchar *out, ulong run, uint there, thread const V *values) {
+    if (there < EACH) {
+#pragma unroll
+        for (uint k = 0; k < EACH; k++)
+            if (k < there)
+                Element<V>::store(out, run + in_run(k), uint(DTYPE), values[k]);
+        return;
+    }
+    V given[EACH];
+#pragma unroll
+    for (uint k = 0; k < EACH; k++)
+        given[in_run(k)] = values[k];
+    store_run<V>(out, run, given);
+}
+
+/* The join of the first `there` of EACH values. */
 template <typename A>
-inline void put(device uchar *out, ulong line, ulong i, constant const Lines &p, A value) {
-    typedef typename Chosen<A>::Value V;
-    Element<V>::store(out, place(line, i, p), uint(DTYPE), Chosen<A>::say(value));
+inline A joined_values(thread const typename Chosen<A>::Value *values, uint there) {
+    A mine = Chosen<A>::identity();
+#pragma unroll
+    for (uint k = 0; k < EACH; k++)
+        mine = k < there ? Chosen<A>::append(mine, values[k]) : mine;
+    return Chosen<A>::settled(mine);
+}
+
+inline uint values_there(ulong i, ulong end) {
+    return i < end ? uint(min(end - i, ulong(EACH))) : 0;
+}
+
+/* EACH values down a column, before `end`. */
+template <typename V>
+inline void read_column(const device uchar *x, ulong start, ulong i, uint there,
+                        constant const Lines &p, thread V *values) {
+#pragma unroll
+    for (uint k = 0; k < EACH; k++)
+        if (k < there) {
+            ulong at = REVERSE ? p.n - 1 - i - k : i + k;
+            values[k] = Element<V>::load(x, start + at * p.inner, uint(DTYPE));
+        }
+}
+
+/* Where the first value of a column lies. */
+inline ulong column_start(ulong column, constant const Lines &p) {
+    ulong outer = column / p.inner;
+    return outer * p.n * p.inner + (column - outer * p.inner);
 }
 
 /* A threadgroup joins one part of one line; parts of a line follow each other. Threadgroups are as
@@ -163,12 +278,12 @@ template <typename A>
     ulong end = min(begin + p.part, p.n);
     A total = Chosen<A>::identity();
     for (ulong i = begin; i < end; i += simdgroups * 32 * EACH) {
-        A mine = Chosen<A>::identity();
-        for (uint k = 0; k < EACH; k++) {
-            ulong at = i + thread_in_group * EACH + k;
-            mine = at < end ? Chosen<A>::join(mine, value_at<A>(x, line, at, p)) : mine;
-        }
-        A all;
+        typename Chosen<A>::Value values[EACH];
+        ulong at = i + thread_in_group * EACH;
+        ulong run = run_of(line, at, p);
+        uint there = values_there(at, end);
+        read_line(x, run, there, values);
+        A mine = joined_values<A>(values, there), all;
         block_prefix<Chosen<A>, A>(mine, all, shared, lane, simdgroup, simdgroups);
         total = Chosen<A>::join(total, all);
     }
@@ -182,9 +297,14 @@ template <typename A>
 scan_column_totals(const device uchar *x [[buffer(0)]], device A *totals [[buffer(1)]],
                    constant const Lines &p [[buffer(2)]], uint2 at [[thread_position_in_grid]]) {
     ulong begin = at.y * p.part, end = min(begin + p.part, p.n);
+    ulong start = column_start(at.x, p);
     A total = Chosen<A>::identity();
-    for (ulong i = begin; i < end; i++)
-        total = Chosen<A>::join(total, value_at<A>(x, at.x, i, p));
+    for (ulong i = begin; i < end; i += EACH) {
+        typename Chosen<A>::Value values[EACH];
+        uint there = values_there(i, end);
+        read_column(x, start, i, there, p, values);
+        total = Chosen<A>::join(total, joined_values<A>(values, there));
+    }
     totals[at.x * p.parts + at.y] = total;
 }
 
@@ -230,23 +350,21 @@ template <typename A>
     if (PARTS)
         carry = offsets[group];
     for (ulong i = begin; i < end; i += simdgroups * 32 * EACH) {
-        A values[EACH];
-        A mine = Chosen<A>::identity();
-        for (uint k = 0; k < EACH; k++) {
-            ulong at = i + thread_in_group * EACH + k;
-            values[k] = at < end ? value_at<A>(x, line, at, p) : Chosen<A>::identity();
-            mine = Chosen<A>::join(mine, values[k]);
-        }
-        A all;
+        typename Chosen<A>::Value values[EACH];
+        ulong at = i + thread_in_group * EACH;
+        ulong run = run_of(line, at, p);
+        uint there = values_there(at, end);
+        read_line(x, run, there, values);
+        A mine = joined_values<A>(values, there), all;
         A before = block_prefix<Chosen<A>, A>(mine, all, shared, lane, simdgroup, simdgroups);
         before = Chosen<A>::join(carry, before);
+#pragma unroll
         for (uint k = 0; k < EACH; k++) {
-            ulong at = i + thread_in_group * EACH + k;
-            A upto = Chosen<A>::join(before, values[k]);
-            if (at < end)
-                put<A>(out, line, at, p, INCLUSIVE ? upto : before);
+            A upto = Chosen<A>::append(before, values[k]);
+            values[k] = Chosen<A>::say(INCLUSIVE ? upto : before);
             before = upto;
         }
+        write_line(out, run, there, values);
         carry = Chosen<A>::join(carry, all);
     }
 }
@@ -261,10 +379,21 @@ template <typename A>
     A carry = Chosen<A>::identity();
     if (PARTS)
         carry = offsets[at.x * p.parts + at.y];
-    for (ulong i = begin; i < end; i++) {
-        A upto = Chosen<A>::join(carry, value_at<A>(x, at.x, i, p));
-        put<A>(out, at.x, i, p, INCLUSIVE ? upto : carry);
-        carry = upto;
+    typedef typename Chosen<A>::Value V;
+    ulong start = column_start(at.x, p);
+    for (ulong i = begin; i < end; i += EACH) {
+        V values[EACH];
+        uint there = values_there(i, end);
+        read_column(x, start, i, there, p, values);
+#pragma unroll
+        for (uint k = 0; k < EACH; k++)
+            if (k < there) {
+                A upto = Chosen<A>::append(carry, values[k]);
+                ulong to = start + (REVERSE ? p.n - 1 - i - k : i + k) * p.inner;
+                Element<V>::store(out, to, uint(DTYPE), Chosen<A>::say(INCLUSIVE ? upto : carry));
+                carry = upto;
+            }
+        carry = Chosen<A>::settled(carry);
     }
 }
 

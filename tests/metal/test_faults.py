@@ -192,17 +192,17 @@ FAULTS = {
     ),
     "memory used again too early": (
         "scan", r"(total = shared\[simdgroups\];\s*)threadgroup_barrier\([^;]*;", r"\1",
-        lambda device: SCAN.test_lines_of_any_length_are_summed(device, 1025),
+        lambda device: SCAN.test_lines_of_any_length_are_summed(device, 4097),
         "data race on threadgroup array shared",
     ),
     "a barrier of the wrong memory": (
         "scan", r"simdgroup_barrier\(mem_flags::mem_threadgroup\)",
         "simdgroup_barrier(mem_flags::mem_device)",
-        lambda device: SCAN.test_lines_of_any_length_are_summed(device, 1025),
+        lambda device: SCAN.test_lines_of_any_length_are_summed(device, 4097),
         "data race on threadgroup array shared",
     ),
     "a loop that goes one too far": (
-        "scan", r"i < end; i\+\+\) \{(\s*)A upto", r"i <= end; i++) {\1A upto",
+        "scan", r"i < end \? uint\(min\(end - i, ", "i <= end ? uint(min(end + 1 - i, ",
         lambda device: SCAN.test_every_scan_runs_both_ways_along_any_axis(
             device, "cumsum", False, True),
         "past its end",

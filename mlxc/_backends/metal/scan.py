@@ -12,9 +12,10 @@ from .reduce import OPERATIONS
 
 __all__ = ["scan"]
 
-EACH = 4  # values a thread of a threadgroup: of scan.metal
+EACH = 8  # values a thread takes at a time: of scan.metal
 THREADS = 256  # of a threadgroup at most
 BUSY = 1024  # simdgroups that keep a device busy
+PARTS_DOWN = 8  # as many threads down columns, of which each reads little at a time
 SIZES = {"i32": 4, "u32": 4, "i64": 8, "u64": 8, "f32": 8, "c64": 8}  # floats are pairs
 LOGSUMEXP = 4  # of scan.metal
 
@@ -39,7 +40,8 @@ def cut(n, lines, wide):
     """Values a part: few long lines are cut, so that the device is busy. Where they are `wide` a
     threadgroup has a part, else a thread."""
     threads, step = (THREADS, THREADS * EACH) if wide else (1, 64)
-    part = up(up(n, up(32 * BUSY, lines * threads)), step) * step
+    wanted = 32 * BUSY * (1 if wide else PARTS_DOWN)
+    part = up(up(n, up(wanted, lines * threads)), step) * step
     return max(part, 4 * step)
 
 
