@@ -16,9 +16,12 @@ constant int MODE [[function_constant(2)]];    /* MODE_NONE or an operation */
 constant bool DIRECT [[function_constant(3)]]; /* one index array, read where it is used */
 constant bool FLAT [[function_constant(4)]];   /* indices and trailing axes are one axis */
 constant bool FIRST [[function_constant(5)]];  /* of several index arrays */
-constant bool LONG [[function_constant(6)]];   /* trailing axes are one long axis */
+constant int LONG [[function_constant(6)]];    /* how long the trailing axes are, see below */
 
-#define EACH 4 /* positions that a thread of gather takes of a long axis */
+#define SHORT_TAIL 0
+#define LONG_TAIL 1  /* they are one long axis */
+#define CLOSE_TAIL 2 /* of neighbours, which fill packs of 16 bytes */
+#define EACH 4       /* positions, or packs, that a thread of gather takes of a long axis */
 
 /* As mlxc/_backends/metal/indexing.py packs it ("<QQQqqIIIIII"). */
 struct Selection {
@@ -90,8 +93,30 @@ kernel void along_keys(const device uchar *index [[buffer(0)]], device uint *key
 
 /* ---- reading ---- */
 
-/* The grid is (trailing positions, leads x indices), or FLAT (indices x trailing, leads). LONG: a
- * thread takes EACH of the trailing positions, the grid's width apart: where they come from is
+/* Neighbouring elements from one place to another, in packs, which lie the grid's width apart. */
+template <typename T>
+inline void move_packs(const device T *from, device T *to, uint first, uint width, uint tail) {
+    constexpr uint N = 16 / sizeof(T);
+    bool whole = (misplaced(from, 16) | misplaced(to, 16)) == 0;
+    Pack<T, N> kept[EACH];
+#pragma unroll
+    for (uint e = 0; e < EACH; e++) {
+        uint t = (first + e * width) * N;
+        if (t < tail)
+            kept[e] = load_pack<T, N>(from + t, whole, N);
+    }
+#pragma unroll
+    for (uint e = 0; e < EACH; e++) {
+        uint t = (first + e * width) * N;
+        if (t < tail)
+            store_pack<T, N>(to + t, kept[e], whole, N);
+    }
+}
+template <> /* comes as two uints each */
+inline void move_packs<ulong>(const device ulong *, device ulong *, uint, uint, uint) {}
+
+/* The grid is (trailing positions, leads x indices), or FLAT (indices x trailing, leads). Of a long
+ * tail a thread takes EACH positions (or packs), the grid's width apart: where they come from is
  * found once, and all are read before any is written. */
 template <typename T>
 [[kernel]] void
@@ -120,7 +145,11 @@ gather(const device T *x [[buffer(0)]], const device uchar *index [[buffer(1)]],
     } else
         from += positions[k];
     ulong to = (lead * p.indices + k) * p.tail;
-    if (!LONG) {
+    if (LONG == CLOSE_TAIL) {
+        move_packs<T>(x + from, out + to, first, grid.x, tail);
+        return;
+    }
+    if (LONG == SHORT_TAIL) {
         out[to + first] = x[from + strided_offset(first, p.tail_axes, sizes + before_tail,
                                                   strides + before_tail)];
         return;

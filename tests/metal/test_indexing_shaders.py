@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from launching import BFLOAT16, launch, plan
 
-import mlxc._backends.metal.indexing  # noqa: F401  enters the launchers
+import mlxc._backends.metal.indexing as indexing  # enters the launchers
 from mlxc._backends.metal.dispatch import LAUNCHERS, Operand
 
 UFUNC = {"add": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
@@ -104,6 +104,22 @@ def test_long_rows_are_gathered_by_threads_that_take_several_elements(device, si
     gather(device, x[:, 1, ::-2], index, (0,), 0)
     gather(device, x[:, :, ::2], [np.array([2, -3])], (1,), 1)
     gather(device, x[:, :, :size], [np.array([0, 3]), np.array([1, -1])], (0, 1), 0)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "complex64"])
+@pytest.mark.parametrize("size", [512, 520, 528, 2050, 5120])
+def test_long_rows_of_neighbours_are_gathered_in_packs_wherever_they_begin(device, size, dtype):
+    index = [np.array([[4, -5, 2]])]
+    for shift in (0, 1, 4):
+        memory = samples(dtype, 5 * 3 * size + shift)
+        x = memory[shift:].reshape(5, 3, size)
+        for each, axis in ((x[:, 1], 0), (x, 1), (x.reshape(5, -1)[:, :size], 0)):
+            where = index if axis == 0 else [np.array([2, 0, -1])]
+            steps = plan("gather", [each, *where], [(x.dtype, (1,))], ((axis,), axis))
+            packed = steps[-1].constants[6] == indexing.CLOSE_TAIL
+            assert packed == (size * x.itemsize % 16 == 0)
+            gather(device, each, where, (axis,), axis)
+        gather(device, x, [np.array([0, 3]), np.array([1, -1])], (0, 1), 0)
 
 
 def test_operands_are_gathered_from_where_they_lie(device):

@@ -18,6 +18,8 @@ __all__ = ["concatenate", "gather", "put_along", "scatter", "slice_update", "tak
 WIDE = 32  # trailing positions from which each row of threads takes one index
 LONG = 512  # from which each thread takes EACH of them, as in indexing.metal
 EACH = 4
+PACK = 16  # bytes of neighbours that are read at once
+SHORT_TAIL, LONG_TAIL, CLOSE_TAIL = range(3)
 MODES = {"none": -1, "add": OPERATIONS["sum"]} | OPERATIONS  # as in indexing.metal
 INDEX_LIMIT = (1 << 32) - 1  # destinations are numbered in 32 bits, all ones is none
 
@@ -63,10 +65,17 @@ def index_pass(kernel, row, number, operand, index, strides, target, size, step,
     inputs."""
     sizes, near = joined(index.shape, strides)
     about = selection(1, index.size, 1, size, step, (0, len(sizes), 0, 0), row, axis)
-    constants = {0: 0, 1: CODE[index.dtype], 2: 0, 3: False, 4: False, 5: number == 0}
+    constants = {0: 0, 1: CODE[index.dtype], 2: 0, 3: False, 4: False, 5: number == 0, 6: 0}
     arguments = [In(operand), target, about, pack_uints(sizes), pack_longs(near), Faults()]
     grid = (index.size, 1, 1)
     return Dispatch("indexing", kernel, arguments, grid, block(*grid[:2]), constants=constants)
+
+
+def tail_of(axes, size, itemsize):
+    """How gather takes trailing axes, joined as sizes and strides, of that many positions."""
+    if size < LONG or len(axes[0]) != 1:
+        return SHORT_TAIL
+    return CLOSE_TAIL if axes[1] == (1,) and size * itemsize % PACK == 0 else LONG_TAIL
 
 
 @launcher("gather")
@@ -80,23 +89,28 @@ def gather(row, ins, outs, params):
     if strides is None or n >= LIMIT or x.size == 0:  # then the processor says what is wrong
         return None
     ahead, behind = groups_of(x.shape, axes, lead)
+    near = [joined(pick(x.shape, group), pick(strides[0], group)) for group in (ahead, behind)]
+    leads, tail = prod(pick(x.shape, ahead)), prod(pick(x.shape, behind))
+    item, long = x.itemsize, tail_of(near[1], tail, x.itemsize)
+    if long == CLOSE_TAIL and item == 8:  # as pairs of words
+        item, tail = 4, 2 * tail
+        near = [(near[0][0], tuple(2 * step for step in near[0][1])), ((tail,), (1,))]
+    scale = x.itemsize // item
     steps, positions, size, step = [], Scratch(0, 8 * n), 1, 0
     for k, (axis, index) in enumerate(zip(axes, indices)):
-        size, step = x.shape[axis], strides[0][axis]
+        size, step = x.shape[axis], strides[0][axis] * scale
         steps.append(
             index_pass(
                 "index_positions", row, k, k + 1, index, strides[k + 1], positions, size, step, axis
             )
         )
     direct = len(axes) == 1
-    near = [joined(pick(x.shape, group), pick(strides[0], group)) for group in (ahead, behind)]
     middle = joined(indices[0].shape, strides[1])
     sizes = near[0][0] + middle[0] + near[1][0]
     moves = near[0][1] + middle[1] + near[1][1]
-    leads, tail = prod(pick(x.shape, ahead)), prod(pick(x.shape, behind))
     flat = tail < WIDE and n * tail < LIMIT
-    long = tail >= LONG and len(near[1][0]) == 1
-    columns = n * tail if flat else up(tail, EACH) if long else tail
+    each = {SHORT_TAIL: 1, LONG_TAIL: EACH, CLOSE_TAIL: EACH * PACK // item}[long]
+    columns = n * tail if flat else up(tail, each)
     rows = leads if flat else leads * n
     if tail >= LIMIT or rows >= SPREAD * SPREAD:
         return None
@@ -105,7 +119,7 @@ def gather(row, ins, outs, params):
     grid = (columns, *spread(rows))
     last = Dispatch(
         "indexing",
-        f"gather_{x.itemsize}",
+        f"gather_{item}",
         [In(0), In(1), In(1) if direct else positions, Out(0), about, pack_uints(sizes),
          pack_longs(moves), Faults()],
         grid,
