@@ -249,6 +249,7 @@ template <typename T>
 }
 
 constant constexpr uint SLICES = 8; // simdgroups that share the inner axis
+constant constexpr uint AHEAD = 8;  // numbers of a that a lane reads before it multiplies
 
 // Few columns, a's rows close: a lane for a row, simdgroups along the inner axis.
 // Threadgroups of SLICES simdgroups: (32 rows, items x parts).
@@ -268,13 +269,21 @@ template <typename T>
     narrow(p, share.part, item);
     float own[COLUMNS] = {};
     device const T *y = a + item.a + min(row, p.m - 1) * p.a_row;
-    for (uint k = item.from + slice; k < item.to; k += SLICES) {
-        float weight = float(y[k * p.a_column]);
-        device const T *x = b + item.b + k * p.b_row;
+    for (uint k = item.from + slice; k < item.to; k += SLICES * AHEAD) {
+        T weights[AHEAD];
 #pragma unroll
-        for (uint s = 0; s < COLUMNS; s++)
-            if (s < uint(VECTORS))
-                own[s] += weight * float(x[s * p.b_column]);
+        for (uint i = 0; i < AHEAD; i++)
+            weights[i] = k + i * SLICES < item.to ? y[(k + i * SLICES) * p.a_column] : T(0);
+#pragma unroll
+        for (uint i = 0; i < AHEAD; i++) {
+            if (k + i * SLICES >= item.to)
+                continue;
+            device const T *x = b + item.b + (k + i * SLICES) * p.b_row;
+#pragma unroll
+            for (uint s = 0; s < COLUMNS; s++)
+                if (s < uint(VECTORS))
+                    own[s] += float(weights[i]) * float(x[s * p.b_column]);
+        }
     }
 #pragma unroll
     for (uint s = 0; s < COLUMNS; s++)
@@ -286,6 +295,65 @@ template <typename T>
     for (uint i = 0; i < SLICES; i++)
         sum += shared[(i * COLUMNS + slice) * 32 + lane];
     finish<T>(p, c, out, sums, item, share, row, slice, sum);
+}
+
+constant constexpr uint NEAR_ROWS = 4; // of a, which a lane takes of a pack
+
+// As matvec_across where a's rows are neighbours, and whole packs: a lane for NEAR_ROWS of them.
+// Threadgroups of SLICES simdgroups: (32 NEAR_ROWS rows, items x parts).
+template <typename T>
+[[kernel, max_total_threads_per_threadgroup(256)]] void matvec_packs(
+    device const T *a [[buffer(0)]], device const T *b [[buffer(1)]],
+    device const T *c [[buffer(2)]], device T *out [[buffer(3)]], device float *sums [[buffer(4)]],
+    constant Matmul &p [[buffer(5)]], device const long *left [[buffer(6)]],
+    device const long *right [[buffer(7)]], uint3 group [[threadgroup_position_in_grid]],
+    uint slice [[simdgroup_index_in_threadgroup]], uint lane [[thread_index_in_simdgroup]]) {
+    constexpr uint WIDE = 32 * NEAR_ROWS, BYTES = NEAR_ROWS * sizeof(T),
+                   STEPS = sizeof(T) == 4 ? AHEAD / 2 : AHEAD;
+    threadgroup float shared[SLICES * COLUMNS * WIDE];
+    Share share = find_share(p, group);
+    if (share.number >= p.items)
+        return;
+    Item item = find_item(p, left, right, share.number);
+    narrow(p, share.part, item);
+    float own[COLUMNS][NEAR_ROWS] = {};
+    uint first = group.x * WIDE;
+    device const T *y = a + item.a + min(first + lane * NEAR_ROWS, p.m - NEAR_ROWS);
+    bool whole = misplaced(y, BYTES) == 0 && p.a_column % NEAR_ROWS == 0;
+    for (uint k = item.from + slice; k < item.to; k += SLICES * STEPS) {
+        Pack<T, NEAR_ROWS> weights[STEPS];
+#pragma unroll
+        for (uint i = 0; i < STEPS; i++) {
+            uint at = min(k + i * SLICES, item.to - 1);
+            weights[i] = load_pack<T, NEAR_ROWS>(y + at * p.a_column, whole, NEAR_ROWS);
+        }
+#pragma unroll
+        for (uint i = 0; i < STEPS; i++) {
+            if (k + i * SLICES >= item.to)
+                continue;
+            device const T *x = b + item.b + (k + i * SLICES) * p.b_row;
+#pragma unroll
+            for (uint s = 0; s < COLUMNS; s++)
+                if (s < uint(VECTORS))
+#pragma unroll
+                    for (uint j = 0; j < NEAR_ROWS; j++)
+                        own[s][j] += float(weights[i].at(j)) * float(x[s * p.b_column]);
+        }
+    }
+#pragma unroll
+    for (uint s = 0; s < COLUMNS; s++)
+#pragma unroll
+        for (uint j = 0; j < NEAR_ROWS; j++)
+            shared[(slice * COLUMNS + s) * WIDE + lane * NEAR_ROWS + j] = own[s][j];
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    for (uint at = slice * 32 + lane; at < uint(VECTORS) * WIDE; at += 32 * SLICES) {
+        uint s = at / WIDE, row = at % WIDE;
+        float sum = 0.0f;
+        for (uint i = 0; i < SLICES; i++)
+            sum += shared[(i * COLUMNS + s) * WIDE + row];
+        if (first + row < p.m)
+            finish<T>(p, c, out, sums, item, share, first + row, s, sum);
+    }
 }
 
 template <typename T> inline T add_product(T sum, T a, T b) { return sum + a * b; }
@@ -330,6 +398,8 @@ matmul_plain(device const T *a [[buffer(0)]], device const T *b [[buffer(1)]],
         "matmul_tiles32_" name)]] [[kernel]] decltype(matmul_tiles<T, 32>) matmul_tiles<T, 32>;    \
     template [[host_name(                                                                          \
         "matmul_tiles64_" name)]] [[kernel]] decltype(matmul_tiles<T, 64>) matmul_tiles<T, 64>;    \
+    template                                                                                       \
+        [[host_name("matvec_packs_" name)]] [[kernel]] decltype(matvec_packs<T>) matvec_packs<T>;  \
     template [[host_name("matmul_sum_" name)]] [[kernel]] decltype(matmul_sum<T>) matmul_sum<T>;   \
     template                                                                                       \
         [[host_name("matvec_along_" name)]] [[kernel]] decltype(matvec_along<T>) matvec_along<T>;  \

@@ -24,7 +24,7 @@ template <typename T, int COLUMNS> constexpr int tile_step() {
     return COLUMNS + 16 / int(sizeof(T));
 }
 
-// Neighbouring numbers, which one instruction reads.
+// Neighbouring numbers, which few instructions read.
 template <typename T, int COUNT> struct Run {
     T at[COUNT];
 };
@@ -34,9 +34,15 @@ template <typename T> constexpr int run_length() { return 16 / int(sizeof(T)); }
 // COUNT numbers `stride` apart, of which `there` exist; the others are 0. `close`: stride is 1.
 template <typename T, int COUNT>
 inline Run<T, COUNT> load_run(device const T *from, long stride, bool close, uint there) {
-    if (close && there >= COUNT)
-        return *(device const Run<T, COUNT> *)from;
+    constexpr uint BYTES = sizeof(T) * COUNT < 16 ? sizeof(T) * COUNT : 16;
     Run<T, COUNT> run;
+    if (close && there >= COUNT) {
+        Pack<T, COUNT> pack = load_pack<T, COUNT>(from, misplaced(from, BYTES) == 0, COUNT);
+#pragma unroll
+        for (uint i = 0; i < COUNT; i++)
+            run.at[i] = pack.at(i);
+        return run;
+    }
 #pragma unroll
     for (uint i = 0; i < COUNT; i++)
         run.at[i] = i < there ? from[i * stride] : T(0);

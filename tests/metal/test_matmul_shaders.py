@@ -87,6 +87,20 @@ def test_a_long_inner_axis_of_few_columns_is_split_and_summed(device, shape):
     close(product(device, a, b), wide(a) @ wide(b), 8200)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("size", [(1, 8, 5), (1, 132, 9), (4, 256, 40), (2, 40, 2100)], ids=str)
+def test_few_rows_meet_packs_of_columns_wherever_they_begin(device, size, dtype):
+    m, n, k = size
+    memory = numbers(15, k * n + 1, dtype=dtype)
+    for shift in (0, 1):
+        a, b = numbers(14, m, k, dtype=dtype), memory[shift : shift + k * n].reshape(k, n)
+        b[k // 2, 1] = np.inf
+        steps = plan("matmul", [a, b], [(a.dtype, (m, n))])
+        assert steps[0].function == f"matvec_packs_{dtype}" and len(steps) == 1 + (k > 2047)
+        expected = wide(a) @ wide(b)
+        close(product(device, a, b), expected, k, dtype)
+
+
 def test_an_empty_inner_axis_gives_zeros_or_the_addend(device):
     for m, n in ((3, 2), (8, 40), (40, 40)):
         empty = [np.zeros((m, 0), "f4"), np.zeros((0, n), "f4")]

@@ -21,6 +21,9 @@ COLUMNS = 4  # of matvec kernels, at most
 BUSY = 64  # threadgroups that keep a device busy
 DEPTH = 512  # shortest part of a split inner axis, in tiles
 LONG = 4096  # the same where columns are few
+PACK = 4  # rows of a that a lane takes where they are neighbours: NEAR_ROWS of matmul.metal
+LANES = 512  # threadgroups that do it, and the shortest part of their inner axis
+PACKED_LONG = 1024
 STRIDED, GATHERED, SEGMENTS = range(3)
 
 
@@ -123,9 +126,9 @@ def _filled(values):
     return [*values, *[0] * (BATCH_AXES - len(values))]
 
 
-def _split(product: Product, groups: int, shortest: int) -> Product:
+def _split(product: Product, groups: int, shortest: int, busy: int = BUSY) -> Product:
     """With the inner axis in as many parts as keep the device busy; segments are short already."""
-    parts = min(BUSY // max(1, groups * product.items), product.k // shortest)
+    parts = min(busy // max(1, groups * product.items), product.k // shortest)
     return replace(product, parts=parts) if parts > 1 and product.kind != SEGMENTS else product
 
 
@@ -172,6 +175,10 @@ def summed(product: Product, sums: Scratch, c: In) -> Dispatch:
 def _vectors(product: Product) -> list[Dispatch]:
     """Few columns."""
     down = product.a.down
+    if product.a.row == 1 and product.m % PACK == 0 and down:
+        groups = up(product.m, 32 * PACK)
+        product = _split(product, groups, PACKED_LONG, LANES)
+        return _steps(product, "matvec_packs", groups, 256, 0, {})
     groups = up(product.m, 32 if down else 16)
     product = _split(product, groups, LONG)
     name, threads = ("matvec_across", 256) if down else ("matvec_along", 128)
