@@ -54,8 +54,8 @@ inline float2 times(float2 a, float2 b) {
 
 // exp(2 pi i part / whole), part between -whole and whole.
 inline float2 turn(float part, float whole) {
-    float angle = 6.283185307179586f * (part / whole);
-    return float2(cos(angle), sin(angle));
+    float turns = 2.0f * (part / whole);
+    return float2(cospi(turns), sinpi(turns));
 }
 
 // exp(sign pi i place^2 / n).
@@ -184,7 +184,8 @@ inline uint place_of(constant Fft &p, constant FftSide &side, uint number, uint 
     return i * side.step + number % p.columns * side.column_step;
 }
 
-inline float2 load_number(constant Fft &p, device const float *x, uint number, uint i) {
+// `start`: of the transform's numbers.
+inline float2 load_number(constant Fft &p, device const float *x, long start, uint number, uint i) {
     uint place = place_of(p, p.in, number, i);
     if (INPUT == CHIRP) {
         uint distance = min(place, p.whole - place);
@@ -194,15 +195,14 @@ inline float2 load_number(constant Fft &p, device const float *x, uint number, u
     if (place >= (INPUT == HERMITIAN ? length : p.in.limit))
         return float2(0.0f);
     bool mirrored = INPUT == HERMITIAN && place >= p.in.limit;
-    long at = start_of(p, p.in, number);
-    at += long(mirrored ? length - place : place) * p.in.stride;
-    float2 value = INPUT == REAL ? float2(x[at], 0.0f) : float2(x[2 * at], x[2 * at + 1]);
+    long at = start + long(mirrored ? length - place : place) * p.in.stride;
+    float2 value = INPUT == REAL ? float2(x[at], 0.0f) : ((device const float2 *)x)[at];
     value.y = mirrored ? -value.y : value.y;
     return CHIRP_IN ? times(value, chirp_at(place, p.chirp, p.sign)) : value;
 }
 
 inline void store_number(constant Fft &p, device float *out, device const float2 *filter,
-                         uint number, uint i, float2 value) {
+                         long start, uint number, uint i, float2 value) {
     uint place = place_of(p, p.out, number, i);
     if (place >= p.out.limit)
         return;
@@ -213,13 +213,11 @@ inline void store_number(constant Fft &p, device float *out, device const float2
     if (CHIRP_OUT) // of the transform that the convolution stands for: the other sign
         value = times(value, chirp_at(place, p.chirp, -p.sign));
     value *= p.scale;
-    long at = start_of(p, p.out, number) + long(place) * p.out.stride;
-    if (REAL_OUT) {
+    long at = start + long(place) * p.out.stride;
+    if (REAL_OUT)
         out[at] = value.x;
-    } else {
-        out[2 * at] = value.x;
-        out[2 * at + 1] = value.y;
-    }
+    else
+        ((device float2 *)out)[at] = value;
 }
 
 // Threadgroups: as many as hold all transforms. ROOM: numbers that one of them holds.
@@ -231,14 +229,21 @@ fft_pass(device const float *x [[buffer(0)]], device float *out [[buffer(1)]],
          uint size [[threads_per_threadgroup]]) {
     threadgroup float2 data[ROOM];
     uint first = group * p.together, here = min(p.together, p.count - first);
-    for (uint e = index; e < here * p.n; e += size) {
-        uint which = DOWN_IN ? e % here : e / p.n, i = DOWN_IN ? e / here : e % p.n;
-        data[which * p.n + i] = load_number(p, x, first + which, i);
-    }
-    threadgroup_barrier(mem_flags::mem_threadgroup);
     uint own = index / p.threads, thread_number = index % p.threads, span = 1;
     bool active = own < here;
     threadgroup float2 *mine = data + own * p.n;
+    if (DOWN_IN) {
+        for (uint e = index; e < here * p.n; e += size) {
+            uint number = first + e % here, i = e / here;
+            data[e % here * p.n + i] = load_number(p, x, start_of(p, p.in, number), number, i);
+        }
+    } else if (active) {
+        long start = start_of(p, p.in, first + own);
+#pragma unroll 8
+        for (uint i = thread_number; i < p.n; i += p.threads)
+            mine[i] = load_number(p, x, start, first + own, i);
+    }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
     for (uint s = 0; s < p.stages; s++) {
         uint radix = p.radices[s];
         switch (radix) {
@@ -262,9 +267,16 @@ fft_pass(device const float *x [[buffer(0)]], device float *out [[buffer(1)]],
         }
         span *= radix;
     }
-    for (uint e = index; e < here * p.n; e += size) {
-        uint which = DOWN_OUT ? e % here : e / p.n, i = DOWN_OUT ? e / here : e % p.n;
-        store_number(p, out, filter, first + which, i, data[which * p.n + i]);
+    if (DOWN_OUT) {
+        for (uint e = index; e < here * p.n; e += size) {
+            uint number = first + e % here, i = e / here;
+            store_number(p, out, filter, start_of(p, p.out, number), number, i,
+                         data[e % here * p.n + i]);
+        }
+    } else if (active) {
+        long start = start_of(p, p.out, first + own);
+        for (uint i = thread_number; i < p.n; i += p.threads)
+            store_number(p, out, filter, start, first + own, i, mine[i]);
     }
 }
 

@@ -106,10 +106,10 @@ inline uint code_at(ulong codes, uint i) {
     return uint(codes >> (i * uint(BITS))) & ((1u << uint(BITS)) - 1);
 }
 
-// A code as a number, without scale and bias.
+// A code as a number, without scale and bias: of integers the low bits of a float whose unit is 1.
 inline float plain_value(uint code) {
     if (MODE == AFFINE)
-        return float(code);
+        return as_type<float>(0x4B000000u | code) - 8388608.0f;
     return BITS == 8 ? from_e4m3(code) : from_e2m1(code);
 }
 

@@ -49,6 +49,7 @@ inline Packed find_packed(constant Quantized &p, device const uint *lhs, device 
 constant constexpr uint SPREAD = 32768; // threadgroups along y; more stand along z
 constant constexpr uint FEW = 4;        // most rows of x in the kernels that follow
 constant constexpr uint ROWS = 4;       // rows of codes that a simdgroup takes at once
+constant constexpr uint AHEAD = 2; // packs of codes of each that a lane reads before it multiplies
 
 // Few rows of x, the matrix by rows: a simdgroup for ROWS rows of codes, its lanes along them.
 // Threadgroups of four simdgroups: (rows, items).
@@ -66,28 +67,41 @@ packed_along(device const T *x [[buffer(0)]], device const uchar *w [[buffer(1)]
         return;
     Packed at = find_packed(p, lhs, rhs, number);
     float sums[ROWS][FEW] = {};
-    for (uint k = lane * 8; k < p.k; k += 256) {
-        Run<T, 8> known[FEW];
+    for (uint first = lane * 8; first < p.k; first += 256 * AHEAD) {
+        ulong codes[AHEAD][ROWS];
+        float scale[AHEAD][ROWS], bias[AHEAD][ROWS];
 #pragma unroll
-        for (uint s = 0; s < FEW; s++)
-            if (s < uint(VECTORS))
-                known[s] = load_run<T, 8>(x + at.x + ulong(s) * p.k + k, 1, true, 8);
+        for (uint a = 0; a < AHEAD; a++)
 #pragma unroll
-        for (uint i = 0; i < ROWS; i++) {
-            ulong r = min(row + i, p.n - 1);
-            ulong place = at.scales + r * p.groups + k / uint(GROUP);
-            ulong codes = read_codes(w + at.w + r * p.row_bytes + ulong(k) * uint(BITS) / 8);
-            float scale = read_scale(scales, place);
-            float bias = MODE == AFFINE ? read_scale(biases, place) : 0.0f;
-#pragma unroll
-            for (uint j = 0; j < 8; j++) {
-                // Not scale * (sum of codes) + bias * (sum of x): infinities would cancel.
-                float value = scale * plain_value(code_at(codes, j)) + bias;
-#pragma unroll
-                for (uint s = 0; s < FEW; s++)
-                    if (s < uint(VECTORS))
-                        sums[i][s] += value * float(known[s].at[j]);
+            for (uint i = 0; i < ROWS; i++) {
+                uint k = first + 256 * a < p.k ? first + 256 * a : first;
+                ulong r = min(row + i, p.n - 1);
+                ulong place = at.scales + r * p.groups + k / uint(GROUP);
+                codes[a][i] = read_codes(w + at.w + r * p.row_bytes + ulong(k) * uint(BITS) / 8);
+                scale[a][i] = read_scale(scales, place);
+                bias[a][i] = MODE == AFFINE ? read_scale(biases, place) : 0.0f;
             }
+#pragma unroll
+        for (uint a = 0; a < AHEAD; a++) {
+            uint k = first + 256 * a;
+            if (k >= p.k)
+                break;
+            Run<T, 8> known[FEW];
+#pragma unroll
+            for (uint s = 0; s < FEW; s++)
+                if (s < uint(VECTORS))
+                    known[s] = load_run<T, 8>(x + at.x + ulong(s) * p.k + k, 1, true, 8);
+#pragma unroll
+            for (uint i = 0; i < ROWS; i++)
+#pragma unroll
+                for (uint j = 0; j < 8; j++) {
+                    // Not scale * (sum of codes) + bias * (sum of x): infinities would cancel.
+                    float value = scale[a][i] * plain_value(code_at(codes[a][i], j)) + bias[a][i];
+#pragma unroll
+                    for (uint s = 0; s < FEW; s++)
+                        if (s < uint(VECTORS))
+                            sums[i][s] += value * float(known[s].at[j]);
+                }
         }
     }
 #pragma unroll

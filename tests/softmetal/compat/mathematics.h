@@ -17,6 +17,17 @@ namespace metal {
 
 template <class T> inline constexpr bool sm_real = is_floating_point_v<T>;
 
+#ifndef __CUDACC__
+// sin(pi x), or cos(pi x): x less the nearest multiple of 1/2 is exact.
+SM_INLINE float sm_sine(float x, int quarters) {
+    float halves = __builtin_rintf(2.0f * x);
+    float rest = M_PI_F * (x - 0.5f * halves);
+    int quadrant = ((int)__builtin_fmodf(halves, 4.0f) + quarters) & 3;
+    float value = quadrant & 1 ? __builtin_cosf(rest) : __builtin_sinf(rest);
+    return quadrant & 2 ? -value : value;
+}
+#endif
+
 // Functions of floats: f(float) gives each type its own.
 #define SM_UNARY(name, expression)                                                                 \
     template <class T, enable_if_t<sm_real<T>, int> = 0> SM_INLINE T name(T given) {               \
@@ -77,8 +88,13 @@ SM_UNARY(saturate, SM_C(fminf)(SM_C(fmaxf)(x, 0.0f), 1.0f))
 SM_UNARY(sign, x > 0 ? 1.0f : x < 0 ? -1.0f : x == 0 ? x : 0.0f)
 SM_UNARY(sin, SM_C(sinf)(x))
 SM_UNARY(sinh, SM_C(sinhf)(x))
-SM_UNARY(sinpi, SM_C(sinf)(M_PI_F *SM_C(fmodf)(x, 2.0f)))
-SM_UNARY(cospi, SM_C(cosf)(M_PI_F *SM_C(fmodf)(x, 2.0f)))
+#ifdef __CUDACC__
+SM_UNARY(sinpi, ::sinpif(x))
+SM_UNARY(cospi, ::cospif(x))
+#else // about the nearest half of a turn, whose sine is exact
+SM_UNARY(sinpi, sm_sine(x, 0))
+SM_UNARY(cospi, sm_sine(x, 1))
+#endif
 SM_UNARY(sqrt, SM_C(sqrtf)(x))
 SM_UNARY(tan, SM_C(tanf)(x))
 SM_UNARY(tanh, SM_C(tanhf)(x))
