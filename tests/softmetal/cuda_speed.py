@@ -155,10 +155,16 @@ def programs_of(speed, x, dtype, only=()):
 
 def memory_bound(speed, x):
     rows, columns = shape = x.shape
-    programs_of(speed, x, "float32")
-    programs_of(speed, x, "float16", ("add", "exp", "softmax of rows", "sum of rows"))
-    speed.row("argmax of rows", "argmax", [x], ("u4", (rows,)), (1,), nbytes=x.nbytes,
-              theirs=("x.argmax(1)", [shape]))  # fmt: skip
+    for dtype in TYPES:
+        programs_of(speed, x, dtype)
+        y, said = x.astype(TYPES[dtype]), f", {dtype}"
+        for axis, name in enumerate(("columns", "rows")):
+            kept = (shape[1 - axis],)
+            speed.row(f"argmax of {name}{said}", "argmax", [y], ("u4", kept), (axis,),
+                      nbytes=y.nbytes, theirs=(f"x.argmax({axis})", [shape], dtype))  # fmt: skip
+        flat = y.reshape(-1)
+        speed.row(f"argmax of all{said}", "argmax", [flat], ("u4", ()), (0,),
+                  nbytes=y.nbytes, theirs=("x.argmax()", [shape], dtype))  # fmt: skip
     speed.row("cumsum of rows", "cumsum", [x], ("f4", shape), (1, False, True),
               nbytes=2 * x.nbytes, theirs=("x.cumsum(1)", [shape]))  # fmt: skip
     index = np.random.default_rng(0).permutation(rows)
