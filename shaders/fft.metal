@@ -17,6 +17,7 @@ constant bool FILTER [[function_constant(4)]];    // the result is multiplied by
 constant bool TWIDDLE [[function_constant(5)]];   // the first of two passes
 constant bool DOWN_IN [[function_constant(6)]];   // transforms lie closer than their numbers
 constant bool DOWN_OUT [[function_constant(7)]];
+constant bool PADDED [[function_constant(8)]]; // threadgroup memory has room for gaps
 constant constexpr int COMPLEX = 0;
 constant constexpr int REAL = 1;
 constant constexpr int HERMITIAN = 2; // half of the spectrum is there, the rest its mirror image
@@ -64,6 +65,10 @@ inline float2 chirp_at(uint place, uint n, float sign) {
     long part = rest > n ? long(rest) - 2 * long(n) : long(rest);
     return turn(sign * 0.5f * float(part), float(n));
 }
+
+// Where number i of a transform stands in threadgroup memory: a gap every 16 numbers, so that those
+// whose distance is a power of two do not meet in one bank.
+inline uint slot(uint i) { return PADDED ? i + (i >> 4) : i; }
 
 // ---- transforms in registers ----
 
@@ -146,10 +151,10 @@ inline void stage(threadgroup float2 *data, constant Fft &p, uint span, uint thr
         if (!active || j >= apart)
             continue;
         float2 root = turn(p.sign * float(j % span), float(span * R)), power = root;
-        v[b][0] = data[j];
+        v[b][0] = data[slot(j)];
 #pragma unroll
         for (uint r = 1; r < R; r++) {
-            v[b][r] = times(data[j + r * apart], power);
+            v[b][r] = times(data[slot(j + r * apart)], power);
             power = times(power, root);
         }
         butterfly<R>(v[b], p);
@@ -163,7 +168,7 @@ inline void stage(threadgroup float2 *data, constant Fft &p, uint span, uint thr
         uint to = j / span * span * R + j % span;
 #pragma unroll
         for (uint r = 0; r < R; r++)
-            data[to + r * span] = v[b][r];
+            data[slot(to + r * span)] = v[b][r];
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
 }
@@ -231,17 +236,19 @@ fft_pass(device const float *x [[buffer(0)]], device float *out [[buffer(1)]],
     uint first = group * p.together, here = min(p.together, p.count - first);
     uint own = index / p.threads, thread_number = index % p.threads, span = 1;
     bool active = own < here;
-    threadgroup float2 *mine = data + own * p.n;
+    uint pitch = slot(p.n);
+    threadgroup float2 *mine = data + own * pitch;
     if (DOWN_IN) {
         for (uint e = index; e < here * p.n; e += size) {
             uint number = first + e % here, i = e / here;
-            data[e % here * p.n + i] = load_number(p, x, start_of(p, p.in, number), number, i);
+            data[e % here * pitch + slot(i)] =
+                load_number(p, x, start_of(p, p.in, number), number, i);
         }
     } else if (active) {
         long start = start_of(p, p.in, first + own);
 #pragma unroll 8
         for (uint i = thread_number; i < p.n; i += p.threads)
-            mine[i] = load_number(p, x, start, first + own, i);
+            mine[slot(i)] = load_number(p, x, start, first + own, i);
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
     for (uint s = 0; s < p.stages; s++) {
@@ -271,12 +278,12 @@ fft_pass(device const float *x [[buffer(0)]], device float *out [[buffer(1)]],
         for (uint e = index; e < here * p.n; e += size) {
             uint number = first + e % here, i = e / here;
             store_number(p, out, filter, start_of(p, p.out, number), number, i,
-                         data[e % here * p.n + i]);
+                         data[e % here * pitch + slot(i)]);
         }
     } else if (active) {
         long start = start_of(p, p.out, first + own);
         for (uint i = thread_number; i < p.n; i += p.threads)
-            store_number(p, out, filter, start, first + own, i, mine[i]);
+            store_number(p, out, filter, start, first + own, i, mine[slot(i)]);
     }
 }
 

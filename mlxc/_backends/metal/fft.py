@@ -14,6 +14,7 @@ from .layout import LIMIT, dense_strides, element_strides, joined, up
 
 ROOMS = (1024, 4096)  # numbers that threadgroups hold
 MOST = ROOMS[-1]
+PADDED = MOST * 16 // 17  # numbers that leave room for a gap every 16
 RADICES = (8, 4, 2, 3, 5, 7)
 BATCH_AXES = 6
 COMPLEX, REAL, HERMITIAN, CHIRP = range(4)
@@ -126,7 +127,9 @@ class Passes:
     def _one(self, line: Line) -> None:
         n, stages = line.n, radices(line.n)
         threads = up(n, 8)
-        together = max(1, min(line.count, MOST // n, 256 // threads))
+        padded = n <= PADDED
+        together = max(1, min(line.count, (PADDED if padded else MOST) // n, 256 // threads))
+        room = together * (n + n // 16) if padded else n
         counts = (line.count, line.columns, n, together, threads, line.whole, line.chirp)
         shape = [*line.shape, *[1] * (BATCH_AXES - len(line.shape))]
         packed = struct.pack(
@@ -139,10 +142,12 @@ class Passes:
         source, target = line.source.argument, line.target.argument
         constants = (line.kind, line.real_out, line.chirp_in, line.chirp_out)
         down = [abs(side.stride * side.step) > 1 for side in (line.source, line.target)]
-        constants = dict(enumerate((*constants, line.filter is not None, line.twiddle, *down)))
+        constants = dict(
+            enumerate((*constants, line.filter is not None, line.twiddle, *down, padded))
+        )
         step = Dispatch(
             "fft",
-            f"fft_pass_{next(room for room in ROOMS if together * n <= room)}",
+            f"fft_pass_{next(each for each in ROOMS if room <= each)}",
             [source, target, line.filter or target, Bytes(packed)],
             (up(line.count, together), 1, 1),
             (together * threads, 1, 1),
