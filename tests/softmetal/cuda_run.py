@@ -73,6 +73,7 @@ def environment(library, nvrtc, version):
         MLXC_METAL_LIBRARY=str(library),
         MLXC_NVRTC=nvrtc,
         MLXC_SOFTMETAL_CACHE=str(cache),
+        MLXC_SOFTMETAL_CACHE_MB="8192",  # nothing is thrown away while others are about to read it
         MLXC_SOFTMETAL_DEVICE="cuda",
         MLXC_SOFTMETAL_PYTHON=sys.executable,
         PYTHONPATH=os.pathsep.join([str(HERE), str(ROOT), os.environ.get("PYTHONPATH", "")]),
