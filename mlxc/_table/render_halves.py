@@ -2,6 +2,7 @@
 
 Standard library only. float16 is widened and narrowed by the hardware, a block at a time.
 bfloat16 is read in words of two, the upper halves of two float32 that need not change their lanes.
+Signs are changed where they stand.
 """
 
 _VALUE = """\
@@ -43,6 +44,16 @@ cdef void {kernel}(char** args, Py_ssize_t n) noexcept nogil:
         (<u16_out>out)[n - 1] = f32_to_bf16({kernel}_value({tail}))
 
 """
+_BITS = """\
+cdef void {kernel}(char** args, Py_ssize_t n) noexcept nogil:
+    cdef u16_in x = <u16_in>args[0]
+    cdef u16_out out = <u16_out>args[1]
+    cdef Py_ssize_t i
+    for i in range(n):
+        out[i] = {value}
+
+"""
+_BITWISE = {"negative": "x[i] ^ 0x8000", "abs": "x[i] & 0x7FFF"}
 # Of each format: the loop, what its module imports, and what stands in the loop for operands: for
 # a vector, for a single value, between them.
 _FORMATS = {
@@ -97,6 +108,8 @@ def half_loop(short, name, operands, letters, value):
     `value` is what an element becomes."""
     template, _, parts = _FORMATS[short]
     kernel = f"{name}_{short}_{letters}"
+    if name in _BITWISE:
+        return kernel, _BITS.format(kernel=kernel, value=_BITWISE[name])
     words = {
         part: between.join(
             text
