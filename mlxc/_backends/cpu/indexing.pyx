@@ -527,7 +527,11 @@ cdef void scatter_lead(
             if k % LOOK == LOOK - 1 and interrupted():
                 return
             fetch_ahead(job, tail, dst, k)
-            move_block(tail, dst + job.offsets[k], src + job.value_offsets[k])
+            if tail.ndim == 1:
+                tail.fold(dst + job.offsets[k], tail.dst_strides[0], src + job.value_offsets[k],
+                          tail.src_strides[0], tail.shape[0])
+            else:
+                move_block(tail, dst + job.offsets[k], src + job.value_offsets[k])
 
 
 cdef inline Py_ssize_t leads_together(Selection* job) noexcept nogil:
@@ -587,7 +591,7 @@ cdef void step_evenly(Selection* job, View* index, const Py_ssize_t* strides) no
 cdef void run_scatter(Selection* job) noexcept nogil:
     """Chunks are leading positions or parts of the trailing axes, never indices, which may meet."""
     cdef Py_ssize_t nbytes = job.n * job.tail.size * job.itemsize
-    cdef Py_ssize_t lead, width
+    cdef Py_ssize_t lead, row
     if job.leads == 0 or job.n == 0 or job.tail.size == 0:
         return
     if job.leads * nbytes <= 2 * GRAIN:
@@ -597,11 +601,9 @@ cdef void run_scatter(Selection* job) noexcept nogil:
         lead = leads_together(job)
         par(scatter_leads_job, job, (job.leads + lead - 1) // lead)
     else:
-        width = job.tail.size // job.tail.shape[0] * job.itemsize
-        job.pieces = min(
-            job.tail.shape[0],
-            max(<Py_ssize_t>1, min(<Py_ssize_t>64, job.tail.shape[0] * width // 512)),
-        )
+        row = job.tail.size * job.itemsize    # in pieces of 512 bytes, at least two if they are 128
+        job.pieces = max(min(<Py_ssize_t>64, row // 512), min(<Py_ssize_t>2, row // 128))
+        job.pieces = min(job.tail.shape[0], max(<Py_ssize_t>1, job.pieces))
         par(scatter_pieces_job, job, job.pieces)
 
 
