@@ -610,3 +610,22 @@ def test_what_a_kernel_gives_is_worked_out_once_for_each_shape_and_setting():
     finally:
         object.__setattr__(row, "infer", infer)
     assert calls == [[(3, 1237)], [(2, 1237)], [(3, 1237)]]
+
+
+@pytest.mark.parametrize("dtype", [mx.float16, mx.bfloat16, mx.uint8, mx.int32])
+def test_a_number_of_numpy_takes_the_dtype_of_the_array_beside_it(dtype):
+    x = mx.array([1, 2], dtype)
+    same = [np.int64(3), np.uint8(3), np.int8(3)]
+    same += [np.float32(3), np.float64(3)] if mx.issubdtype(dtype, mx.floating) else []
+    for number in same:
+        for result in (x + number, mx.add(x, number), mx.maximum(number, x), mx.clip(x, number, 9)):
+            assert result.dtype == dtype, type(number)
+        x_in_place = x * 1
+        x_in_place += number
+        assert x_in_place.dtype == dtype and x_in_place.tolist() == [4, 5]
+
+
+def test_a_number_of_numpy_that_the_dtype_does_not_hold_widens_it():
+    assert (mx.array([1, 2]) + np.float32(1.5)).tolist() == [2.5, 3.5]
+    assert (mx.array([1, 2], mx.uint8) + np.int32(300)).tolist() == [301, 302]
+    assert (mx.array([1.0], mx.float16) * np.complex64(2j)).dtype == mx.complex64

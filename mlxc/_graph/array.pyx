@@ -189,8 +189,24 @@ cdef Node operand_node(object value, Node partner):
             )
         return scalar_node(dtype, value)
     if hasattr(value, "__array__") or hasattr(value, "__mlx_array__"):
-        return node_of(value)
+        return numpy_number(value, partner.dtype) or node_of(value)
     return None
+
+
+cdef Node numpy_number(object value, int partner):
+    """NumPy's numbers take the dtype that Python's take beside an array; None where theirs is
+    needed to hold them, and for anything else."""
+    import numpy
+    cdef int dtype
+    if not isinstance(value, numpy.generic):
+        return None
+    number = value.item()
+    dtype = partner_dtype(number, partner)
+    if dtype < 0 or (
+        isinstance(number, int) and dtype_kind[dtype] in (c"i", c"u") and not fits(number, dtype)
+    ):
+        return None
+    return scalar_node(dtype, number)
 
 
 cdef object binary(int op, object x, object y):
