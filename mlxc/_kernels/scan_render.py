@@ -104,8 +104,8 @@ DOUBLES = {
         "f32x2_store({}, __builtin_convertvector(x, f32x2))",
     ),
     "x86 2": (
-        "(f64x2)_mm_cvtps_pd(_mm_castpd_ps(_mm_load_sd((const void *)({}))))",
-        "_mm_store_sd((void *)({}), _mm_castps_pd(_mm_cvtpd_ps((__m128d)x)))",
+        "(f64x2)_mm_cvtps_pd(_mm_castsi128_ps(_mm_loadl_epi64((const void *)({}))))",
+        "_mm_storel_epi64((void *)({}), _mm_castps_si128(_mm_cvtpd_ps((__m128d)x)))",
     ),
     "x86 4": (
         "(f64x4)_mm256_cvtps_pd(_mm_loadu_ps({}))",
