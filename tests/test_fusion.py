@@ -382,7 +382,7 @@ def test_the_tiles_of_an_optimiser_fit_the_first_level_cache():
     tiles = [line.split()[-1] for line in text.splitlines() if line.startswith("tiles 1 x 45000")]
     streams = 4  # weights, gradients and two moments
     assert len(tiles) == 2
-    assert int(tiles[-1]) * 4 * streams <= 16384
+    assert int(tiles[-1]) * 4 * streams <= 8192  # the next tiles come meanwhile
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ LOOP, EXPAND, REPEAT, FOLD, COPY = range(5)
 # Bytes that the registers of a tile may fill: a part of the first-level cache, since the hardware
 # fetches what the next tiles need at the same time.
 FIRST_LEVEL = 12288
+MANY_STREAMS = 5  # of a map: then it fetches so much ahead that tiles must leave more room
+LEFT_ROOM = 8192  # bytes of a tile's registers beside them
 PLAIN = 1 << 15  # elements of a tile of which nothing is kept between loops
 ROWS = load_rows()
 NARROW = ("u8", "u16", "i8", "i16")
@@ -137,9 +139,15 @@ class Lowering:
         )
         return direct
 
+    def first_level(self):
+        """Bytes that the registers of a tile may fill."""
+        streams = len(self.loads) + len(self.program.outputs)
+        full = sum(self.stream_shape(position) == FULL for position in range(streams))
+        return LEFT_ROOM if self.program.kind == "map" and full >= MANY_STREAMS else FIRST_LEVEL
+
     def choose_tile(self, live):
         """Rows and columns of a tile, so that live float32 registers fit the first-level cache."""
-        room = max(256, FIRST_LEVEL // (4 * max(live, 1)) // 64 * 64)
+        room = max(256, self.first_level() // (4 * max(live, 1)) // 64 * 64)
         if live <= 2:
             room = 8192
         self.tile_columns = max(1, self.columns)
