@@ -389,17 +389,18 @@ def test_products_do_not_depend_on_the_number_of_threads(m, k, n):
     assert_threads_do_not_matter(lambda: a @ b)
 
 
+def shortest(function):
+    """The least seconds of some evaluations."""
+    times = []
+    for _ in range(30):
+        begin = time.perf_counter()
+        mx.eval(function())
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
 def test_a_turned_matrix_times_a_vector_takes_as_long_as_the_vector_times_the_matrix():
     matrix, vector = numbers(20000, 16), numbers(20000)
-
-    def shortest(function):
-        times = []
-        for _ in range(30):
-            begin = time.perf_counter()
-            mx.eval(function())
-            times.append(time.perf_counter() - begin)
-        return min(times)
-
     assert shortest(lambda: matrix.T @ vector) < 3 * shortest(lambda: vector @ matrix)
 
 

@@ -289,7 +289,8 @@ cdef void plan_@t@(Product* g) noexcept nogil:
     cdef Py_ssize_t b_size = @SIZE@ if g.b_form == OWN else 2
     cdef bint a_flat = g.a_col == a_size, a_tall = g.a_row == a_size
     cdef bint b_flat = g.b_col == b_size, b_tall = g.b_row == b_size
-    cdef bint deep = g.k >= 2 * @LANES@  # worth a dot product
+    cdef bint vector = g.m == 1 or g.n == 1
+    cdef bint deep = g.k >= (1 if vector else 2) * @LANES@  # worth a dot product
     cdef bint few_rows = g.m <= 8 and (b_flat or b_tall and deep)
     cdef bint few_columns = g.n <= 8 and (a_tall or a_flat and deep)
     g.started = g.swapped = False
