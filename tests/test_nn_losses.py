@@ -184,3 +184,19 @@ def test_inputs_that_do_not_fit_are_refused():
         losses.cross_entropy(x, mx.array([0.0, 1.0]))
     with pytest.raises(TypeError, match="array"):
         losses.cross_entropy(x, [0, 1])
+
+
+@pytest.mark.parametrize(
+    "name", ["hinge_loss", "huber_loss", "log_cosh_loss", "kl_div_loss", "cosine_similarity_loss"]
+)
+def test_what_is_no_array_or_does_not_broadcast_is_said_in_our_words(name):
+    loss = getattr(losses, name)
+    with pytest.raises(ValueError, match=r"^\["):
+        loss(np.zeros((3, 64), np.float32), mx.zeros((64, 3)))
+    with pytest.raises(TypeError, match=r"^\["):
+        loss("a", 3)
+
+
+def test_a_norm_of_degree_0_is_no_norm():
+    with pytest.raises(ValueError, match=r"\[triplet_loss\] p is 0"):
+        losses.triplet_loss(mx.array(A), mx.array(B), mx.array(B), p=0)

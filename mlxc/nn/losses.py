@@ -265,8 +265,8 @@ def kl_div_loss(inputs, targets, axis=-1, reduction="none"):
         0.0
     """
     # A class of probability 0 has the logarithm -inf and adds nothing; 0 · -inf would be NaN.
-    present = targets > -float("inf")
-    difference = mx.where(present, targets - inputs, 0)
+    present = mx.greater(targets, -math.inf)
+    difference = mx.where(present, mx.subtract(targets, inputs), 0)
     return _reduce(mx.sum(mx.exp(targets) * difference, axis), reduction)
 
 
@@ -321,9 +321,11 @@ def triplet_loss(
         >>> triplet_loss(a, a, a + 3.0).tolist()
         [0.0]
     """
+    if p == 0:
+        raise ValueError("[triplet_loss] p is 0; norms have another degree, such as 1 or 2")
 
     def distance(a, b):
-        difference = a - b
+        difference = mx.subtract(a, b)
         if p == 2:
             return mx.sqrt(mx.sum(mx.square(difference), axis) + eps)
         return mx.power(mx.sum(mx.power(mx.abs(difference), p), axis) + eps, 1 / p)
@@ -347,7 +349,7 @@ def hinge_loss(inputs, targets, reduction="none"):
         >>> hinge_loss(mx.array([0.5, 2.0]), mx.array([1, 1])).tolist()
         [0.5, 0.0]
     """
-    return _reduce(mx.maximum(1 - inputs * targets, 0), reduction)
+    return _reduce(mx.maximum(1 - mx.multiply(inputs, targets), 0), reduction)
 
 
 def huber_loss(inputs, targets, delta=1.0, reduction="none"):
@@ -366,7 +368,7 @@ def huber_loss(inputs, targets, delta=1.0, reduction="none"):
         >>> huber_loss(mx.array([1.0, 3.0]), mx.array([0.0, 0.0])).tolist()
         [0.5, 2.5]
     """
-    error = mx.abs(inputs - targets)
+    error = mx.abs(mx.subtract(inputs, targets))
     # Cut off before squaring, so that the branch that is not taken cannot overflow.
     small = mx.minimum(error, delta)
     loss = mx.where(error <= delta, 0.5 * mx.square(small), delta * (error - 0.5 * delta))
@@ -388,7 +390,7 @@ def log_cosh_loss(inputs, targets, reduction="none"):
         >>> log_cosh_loss(mx.array([0.0]), mx.array([0.0])).tolist()
         [0.0]
     """
-    error = inputs - targets
+    error = mx.subtract(inputs, targets)
     # log((e^x + e^-x) / 2), with the larger exponential taken out.
     return _reduce(mx.logaddexp(error, -error) - math.log(2), reduction)
 
@@ -411,7 +413,8 @@ def cosine_similarity_loss(x1, x2, axis=1, eps=1e-8, reduction="none"):
         array([0.707107], dtype=float32)
     """
     lengths = mx.linalg.norm(x1, axis=axis) * mx.linalg.norm(x2, axis=axis)
-    return _reduce(mx.sum(x1 * x2, axis=axis) / mx.maximum(lengths, eps), reduction)
+    product = mx.sum(mx.multiply(x1, x2), axis=axis)
+    return _reduce(product / mx.maximum(lengths, eps), reduction)
 
 
 def margin_ranking_loss(inputs1, inputs2, targets, margin=0.0, reduction="none"):
