@@ -630,3 +630,13 @@ def test_parts_of_what_is_traced_are_parts_of_the_graph():
     mx.eval(x)
     np.testing.assert_array_equal(np.array(mx.grad(lambda x: x[1:3].sum())(x)), [0, 1, 1, 0, 0, 0])
     np.testing.assert_array_equal(np.array(mx.compile(lambda x: x[-1])(x)), 5)
+
+
+@pytest.mark.parametrize(
+    "shape, axis", [((0, 3), 0), ((1, 0, 130), 1), ((3, 0), 1), ((0,), 0), ((2, 0, 5, 3), 1)]
+)
+@pytest.mark.parametrize("dtype", [mx.float16, mx.float32])
+def test_along_an_axis_of_no_length_nothing_is_taken_and_nothing_put(shape, axis, dtype):
+    x, index = mx.zeros(shape, dtype), mx.zeros(shape, mx.int32)
+    assert evaluated(mx.take_along_axis(x, index, axis)).shape == shape
+    assert evaluated(mx.put_along_axis(x, index, mx.array(1, dtype), axis)).shape == shape

@@ -333,7 +333,7 @@ cdef void end_along(Along* job, Py_ssize_t itemsize) noexcept nogil:
         job.shape[0] = 1
         job.index_strides[0] = job.value_strides[0] = job.side_strides[0] = 0
     last = job.ndim - 1
-    if job.side_strides[last] == itemsize and job.step > itemsize:
+    if job.size and job.side_strides[last] == itemsize and job.step > itemsize:
         stripe = max(<Py_ssize_t>1, STRIPE // (job.size * LINE_BYTES)) * LINE_BYTES // itemsize
         if 2 * stripe <= job.shape[last]:
             job.cut = last
