@@ -375,6 +375,48 @@ def test_each_product_of_a_stack_of_small_ones_is_its_own(m, k, n, left, right):
     assert np.array_equal(exact(a @ b), exact(a) @ exact(b))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "complex64"])
+@pytest.mark.parametrize("right", ["rows", "columns", "backwards"])
+def test_small_products_neither_see_nor_touch_what_lies_beside_them(dtype, right):
+    sizes = [(2, 2, 2), (3, 5, 7), (8, 8, 8), (13, 3, 17), (5, 32, 33), (32, 1, 64), (1, 9, 1)]
+    for m, k, n in sizes:
+        a = RNG.integers(-3, 4, (11, 7, m, k)).astype("float32")
+        b = np.full((13, 7, k + 1, n + 2), np.nan, "float32")
+        b[1:12, :, :k, 1 : n + 1] = RNG.integers(-3, 4, (11, 7, k, n))
+        given = mx.array(b).astype(getattr(mx, dtype))[1:12, :, :k, 1 : n + 1]
+        if right == "columns":
+            given = laid_out(given, "transposed")
+        elif right == "backwards":
+            given = laid_out(given, "reversed")
+        out = mx.array(a).astype(getattr(mx, dtype)) @ given
+        assert np.array_equal(exact(out), a @ b[1:12, :, :k, 1 : n + 1])
+
+
+def test_small_products_are_scaled_and_added_to():
+    a, b, c = numbers(50, 4, 6), numbers(50, 6, 5), numbers(50, 4, 5)
+    reference = 2 * exact(c) - 0.5 * (exact(a) @ exact(b))
+    check(mx.addmm(c, a, b, alpha=-0.5, beta=2.0), reference, 30.0, "float32")
+
+
+def test_small_products_do_not_depend_on_the_number_of_threads():
+    a, b = numbers(3000, 5, 6), numbers(3000, 6, 7)
+    assert_threads_do_not_matter(lambda: a @ b)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "complex64"])
+def test_short_rows_times_a_vector_see_nothing_beside_them(dtype):
+    for k in [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 40, 63, 100, 129]:
+        for rows, columns in ((5, 1), (17, 1), (300, 1), (67, 3)):
+            a = np.full((rows + 2, k + 3), np.inf, "float32")
+            a[1:-1, 1 : k + 1] = RNG.integers(-3, 4, (rows, k))
+            b = RNG.integers(-3, 4, (k, columns)).astype("float32")
+            left, right = (mx.array(x).astype(getattr(mx, dtype)) for x in (a, b))
+            inner, expected = left[1:-1, 1 : k + 1], a[1:-1, 1 : k + 1] @ b
+            assert np.array_equal(exact(inner @ right), expected)
+            assert np.array_equal(exact(right.T @ inner.T), expected.T)
+            assert np.array_equal(exact(inner[::-1] @ right), expected[::-1])
+
+
 def test_a_split_inner_axis_is_scaled_and_added_to_once():
     a, b, c = numbers(40, 9000), numbers(9000, 50), numbers(40, 50)
     reference = 2 * exact(c) - 0.5 * (exact(a) @ exact(b))

@@ -12,6 +12,7 @@ unrolled code keeps its tile in registers. Standard library only: setup.py calls
 from typing import NamedTuple
 
 from mlxc._kernels.matmul_pairs import MULTIPLY_PAIRS, PAIR_KERNELS, PAIRS
+from mlxc._kernels.matmul_small import FOLDED, SMALL, folds
 from mlxc._kernels.matmul_templates import (
     COMPLEX,
     FETCH,
@@ -25,8 +26,7 @@ from mlxc._kernels.matmul_templates import (
 )
 
 # Bytes in a vector register, rows of a register tile, and vectors across it: as many accumulators
-# as
-# the register file holds beside one row of b and a broadcast.
+# as the register file holds beside one row of b and a broadcast.
 SHAPES = {"v4": (64, 12, 2), "v3": (32, 6, 2), "v2": (16, 4, 2), "arm64": (16, 8, 3)}
 PAIRED = ("v4",)  # where some processors multiply pairs of bfloat16
 
@@ -47,13 +47,13 @@ TYPES = (
 )
 ROWS = (8, 4, 2, 1)  # rows that one pass of a skinny kernel takes
 WIDTH = 256  # columns of a unit of a skinny product whose b lies along n
-EXPORTS = ("plan", "advance", "pack", "tile", "skinny", "gather")
+EXPORTS = ("plan", "advance", "pack", "tile", "skinny", "gather", "small")
 
 
 def render(isa: str) -> dict[str, str]:
     """Module name to Cython source, for one instruction set of ``SHAPES``."""
     register, rows, vectors = SHAPES[isa]
-    parts = [HEADER.replace("@VECTORS@", _vector_types(register))]
+    parts = [HEADER.replace("@VECTORS@", _vector_types(register)), folds(TYPES, register)]
     for t in TYPES:
         lanes = register // t.size
         names = {
@@ -82,7 +82,7 @@ def render(isa: str) -> dict[str, str]:
             parts.append(_fill(MULTIPLY_PAIRS, names))
         else:
             parts.append(_fill(MULTIPLY, names))
-        parts.append(_fill(PACKED, names))
+        parts += [_fill(PACKED, names), _fill(SMALL, names), _fill(FOLDED, names)]
         parts += [_axpy(t, m, depth, lanes) for m in ROWS for depth in (_depth(m), 1)]
         parts.append(_lanes(t, lanes))
         parts += [_dot(t, m, columns, lanes) for m in ROWS for columns in sorted({_columns(m), 1})]

@@ -10,7 +10,8 @@ HEADER = '''# Printed by mlxc/_kernels/matmul_render.py: do not edit.
 
 from libc.string cimport memcpy, memset
 from mlxc._kernels.product cimport (
-    ADD, BRAIN, HALF, OWN, OWNED, SET, SHARED, STANDS, SUBTRACT, Product,
+    ADD, BRAIN, HALF, OWN, OWNED, SET, SHARED, SMALL_COLUMNS, SMALL_DEEP, SMALL_ROWS, STANDS,
+    SUBTRACT, Product,
 )
 from mlxc._kernels.square cimport transpose4
 from mlxc._threads.pool cimport interrupted
@@ -21,6 +22,8 @@ cdef enum:
     B_STANDS = 144  # rows of a up to which columns of b are
     NEAR = 1 << 18  # bytes of an operand that is read where it stands in any case
     SPLIT = 1 << 16  # elements of a product whose inner axis may be split
+    FOLDS = 8  # vectors of rows whose dot products are added up together, at most
+    FOLDED = 3  # vectors that they are multiplied by, at most
 
 cdef extern from *:
     """
@@ -290,7 +293,10 @@ cdef void plan_@t@(Product* g) noexcept nogil:
     cdef bint a_flat = g.a_col == a_size, a_tall = g.a_row == a_size
     cdef bint b_flat = g.b_col == b_size, b_tall = g.b_row == b_size
     cdef bint vector = g.m == 1 or g.n == 1
-    cdef bint deep = g.k >= (1 if vector else 2) * @LANES@  # worth a dot product
+    cdef bint folds = least(g.m, g.n) <= FOLDED and (g.m >= @LANES@ or g.n >= @LANES@) and (
+        g.a_form == OWN and g.b_form == OWN
+    )
+    cdef bint deep = folds or g.k >= (1 if vector else 2) * @LANES@  # worth a dot product
     cdef bint few_rows = g.m <= 8 and (b_flat or b_tall and deep)
     cdef bint few_columns = g.n <= 8 and (a_tall or a_flat and deep)
     g.started = g.swapped = False
@@ -322,6 +328,7 @@ cdef void swap_@t@(Product* g) noexcept nogil:
     g.m, g.n = g.n, g.m
     g.a, g.b = g.b, g.a
     g.a_form, g.b_form = g.b_form, g.a_form
+    g.a_end, g.b_end = g.b_end, g.a_end
     g.a_row, g.a_col, g.b_row, g.b_col = g.b_col, g.b_row, g.a_col, g.a_row
     g.c_row, g.c_col = g.c_col, g.c_row
     g.out_row, g.out_col = g.out_col, g.out_row
@@ -569,8 +576,14 @@ SKINNY = """
 cdef void plan_skinny_@t@(Product* g) noexcept nogil:
     cdef Py_ssize_t want, across
     g.by_dot = g.b_row == (@SIZE@ if g.b_form == OWN else 2)
+    g.by_fold = (
+        g.by_dot and g.b_form == OWN and g.m <= FOLDED and g.n >= @LANES@
+        and g.k <= FOLDS * @LANES@
+    )
     # Whole rows of b where they fit: memory is fastest read in order.
-    g.un = 64 if g.by_dot else 8 * @WIDTH@ // (8 if g.m > 4 else 4 if g.m > 2 else 2)
+    g.un = 8 * @WIDTH@ // (8 if g.m > 4 else 4 if g.m > 2 else 2)
+    if g.by_dot:
+        g.un = @WIDTH@ if g.by_fold else 64
     across = pieces(g.n, g.un)
     g.part = g.k if g.k > 0 else 1
     cdef Py_ssize_t least_part = 512 if g.by_dot else 64
@@ -663,7 +676,9 @@ cdef void skinny_@t@(void* arg, Py_ssize_t unit, int worker) noexcept nogil:
     memset(acc, 0, g.m * g.un * @SIZE@)
     while k0 < last:
         k1 = least(last, k0 + LOOK)
-        if g.by_dot:
+        if g.by_fold:
+            skinny_fold_@t@(g, left, n, acc)
+        elif g.by_dot:
             skinny_dot_@t@(g, left, n, k0, k1, acc)
         else:
             skinny_axpy_@t@(g, left, n, k0, k1, acc)

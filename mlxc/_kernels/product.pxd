@@ -4,6 +4,7 @@ A product is out = alpha * (a @ b) + beta * c with a (m, k), b (k, n), c and out
 out itself, a and b may not. The launcher fills the first part, `plan` the second; then either
 `advance` steps from block to block, each packed by `pack` where units share panels and computed by
 `tile`, or `skinny` takes few rows or columns; where the inner axis was split, `gather` ends it.
+Many small products of one shape are taken by `small`, without a plan.
 Units of one call are independent of each other and fixed by the sizes alone, so that results do not
 depend on who computes them.
 """
@@ -28,6 +29,12 @@ cdef enum:
     SHARED = 1
     OWNED = 2
 
+# Sizes of the products of a batch that nothing is planned for, at most.
+cdef enum:
+    SMALL_ROWS = 32
+    SMALL_COLUMNS = 64
+    SMALL_DEEP = 32
+
 # Packs `count` rows of a (columns of b) from number `first` on, kc long from k0 on, into panels.
 ctypedef void (*panels_fn)(
     const Product* product, Py_ssize_t first, Py_ssize_t count, Py_ssize_t k0, Py_ssize_t kc,
@@ -41,6 +48,9 @@ cdef struct Product:
     const char* b
     const char* c                     # NULL: nothing is added
     char* out
+    # Where the memory ends that may be read beyond an operand's rows; NULL: nobody knows.
+    const char* a_end
+    const char* b_end
     Py_ssize_t a_row, a_col, b_row, b_col, c_row, c_col, out_row, out_col
     int a_form, b_form, c_form, out_form
     double alpha, beta
@@ -66,6 +76,7 @@ cdef struct Product:
     Py_ssize_t parts, part            # pieces of the inner axis, and the length of one
     Py_ssize_t skinny_units
     bint by_dot                       # skinny: b is contiguous along k, else along n
+    bint by_fold                      # ... and so short that several dot products are one sum
 
     # The block in hand (packed products).
     bint started
@@ -74,4 +85,9 @@ cdef struct Product:
     Py_ssize_t b_units, pack_units, tile_units
 
 ctypedef void (*plan_fn)(Product* product) noexcept nogil
+# `count` small products that share all but their places: bytes from the start of a, b, c and out,
+# and the inner size, five numbers for each; out in order, one behind the other.
+ctypedef void (*small_fn)(
+    const Product* like, const Py_ssize_t* at, Py_ssize_t count
+) noexcept nogil
 ctypedef bint (*advance_fn)(Product* product) noexcept nogil

@@ -1,7 +1,7 @@
 """Running products over the pool, and how dtypes are stored: shared by launchers."""
 
 from mlxc._graph.kernel cimport View
-from mlxc._kernels.product cimport Product, advance_fn, plan_fn
+from mlxc._kernels.product cimport Product, advance_fn, plan_fn, small_fn
 from mlxc._threads.pool cimport job_fn
 
 # The kernels of one compute type; complex64 has `whole` alone.
@@ -13,6 +13,7 @@ cdef struct Family:
     job_fn skinny
     job_fn gather
     job_fn whole
+    small_fn small
 
 # The kernels for a dtype code; TypeError where there are none.
 cdef Family* family(str op, int dtype) except NULL

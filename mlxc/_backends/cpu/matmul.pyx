@@ -11,7 +11,10 @@ from libc.stdint cimport int64_t
 
 from mlxc._backends.cpu.kernels cimport kernel
 from mlxc._graph.kernel cimport View, register_launcher
-from mlxc._kernels.product cimport BRAIN, HALF, OWN, Product, advance_fn, plan_fn
+from mlxc._kernels.product cimport (
+    BRAIN, HALF, OWN, SMALL_COLUMNS, SMALL_DEEP, SMALL_ROWS, Product, advance_fn, plan_fn,
+    small_fn,
+)
 from mlxc._memory.buffer cimport scratch_alloc, scratch_free
 from mlxc._table.dtypes import CODE, DTYPES
 from mlxc._threads.pool cimport interrupted, job_fn, par, thread_count
@@ -60,6 +63,7 @@ cdef Family* family(str op, int dtype) except NULL:
             f.tile = <job_fn>kernel("matmul_tile_" + word)
             f.skinny = <job_fn>kernel("matmul_skinny_" + word)
             f.gather = <job_fn>kernel("matmul_gather_" + word)
+            f.small = <small_fn>kernel("matmul_small_" + word)
         RESOLVED[which] = True
     return f
 
@@ -104,6 +108,7 @@ cdef struct Batch:
     Product planned             # for one of the inner sizes
     const Family* f
     Py_ssize_t count
+    bint small                  # whether the kernel of small products takes them
     Py_ssize_t together         # items of one chunk
     Py_ssize_t* at              # bytes from the start of a, b, c and out, and k: five an item
     char* scratch
@@ -133,10 +138,15 @@ cdef void place(const Batch* batch, Product* g, Py_ssize_t item) noexcept nogil:
 
 cdef void run_items(void* arg, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef Batch* batch = <Batch*>arg
-    cdef Product g = batch.planned
-    cdef Py_ssize_t item
+    cdef Product g
+    cdef Py_ssize_t first = chunk * batch.together
+    cdef Py_ssize_t end = min(batch.count, first + batch.together), item
+    if batch.small:
+        batch.f.small(&batch.like, batch.at + 5 * first, end - first)
+        return
+    g = batch.planned
     g.scratch = batch.scratch + worker * batch.scratch_bytes
-    for item in range(chunk * batch.together, min(batch.count, (chunk + 1) * batch.together)):
+    for item in range(first, end):
         place(batch, &g, item)
         run_product(&g, batch.f)
 
@@ -152,7 +162,10 @@ cdef int run_batch(Batch* batch) except -1:
     batch.like.workers = 1 if spread else thread_count()
     batch.scratch_bytes = 0
     g[0] = batch.like
-    for item in range(batch.count if batch.f.plan != NULL else 0):
+    batch.small = batch.f.small != NULL and batch.count > 1 and (
+        g.m <= SMALL_ROWS and g.n <= SMALL_COLUMNS and g.k <= SMALL_DEEP
+    )
+    for item in range(0 if batch.small or batch.f.plan == NULL else batch.count):
         if item == 0 or batch.at[5 * item + 4] != g.k:
             g[0] = batch.like
             g.k = batch.at[5 * item + 4]
@@ -183,6 +196,17 @@ cdef Py_ssize_t* new_places(Py_ssize_t count) except NULL:
     return <Py_ssize_t*>at
 
 
+cdef const char* end_of(const View* v) noexcept nogil:
+    """Where the memory ends that a view's elements lie in."""
+    cdef const char* end = v.data
+    cdef int axis
+    if v.size == 0:
+        return end
+    for axis in range(v.ndim):
+        end += max(0, (v.shape[axis] - 1) * v.strides[axis])
+    return end + v.itemsize
+
+
 cdef void set_product(Product* g, View* a, View* b, View* c, View* out) noexcept nogil:
     """Pointers, formats and the strides of the last two axes; c may be NULL."""
     memset(g, 0, sizeof(Product))
@@ -197,6 +221,7 @@ cdef void set_product(Product* g, View* a, View* b, View* c, View* out) noexcept
         g.c_row, g.c_col = c.strides[c.ndim - 2], c.strides[c.ndim - 1]
     g.out, g.out_form = out.data, form_of(out.dtype)
     g.out_row, g.out_col = out.strides[out.ndim - 2], out.strides[out.ndim - 1]
+    g.a_end, g.b_end = end_of(a), end_of(b)
     g.alpha = g.beta = 1
 
 
