@@ -549,3 +549,53 @@ def test_a_state_that_has_its_value_is_split_at_once_and_gives_what_the_graph_gi
     again = draw()
     assert not is_evaluated(mx.random.state[0])
     assert [x.tolist() for x in ours] == [x.tolist() for x in again]
+
+
+def pending_state(seed):
+    """Have the state depend on something that is not evaluated."""
+    mx.random.state[0] = mx.random.key(seed) + mx.array([0, 0], dtype=mx.uint32)
+
+
+def test_few_numbers_are_there_at_once_and_are_those_of_the_graph():
+    draws = (
+        lambda: mx.random.normal((3, 5)),
+        lambda: mx.random.normal((7,), loc=1.0, scale=mx.array([2.0] * 7)),
+        lambda: mx.random.normal((2, 2), mx.float16),
+        lambda: mx.random.normal([4], mx.complex64),
+        lambda: mx.random.uniform(-1, 2, (1000,)),
+        lambda: mx.random.randint(0, 100, (9,)),
+        lambda: mx.random.bernoulli(0.3, (0, 3)),
+        lambda: mx.random.gumbel(),
+    )
+    for draw in draws:
+        for again in range(3):
+            mx.random.seed(again)
+            now = [draw(), draw()]
+            assert all(is_evaluated(x) for x in (*now, mx.random.state[0]))
+            left = mx.random.state[0].tolist()
+            pending_state(again)
+            later = [draw(), draw()]
+            assert not any(is_evaluated(x) for x in (*later, mx.random.state[0]))
+            assert [x.tolist() for x in later] == [x.tolist() for x in now]
+            assert mx.random.state[0].tolist() == left
+
+
+def test_many_numbers_and_those_of_a_trace_stay_pending():
+    assert not is_evaluated(mx.random.normal((100_000,)))
+    seen = []
+
+    def noisy(x):
+        seen.append(mx.random.normal((3,)))
+        return (x * seen[0]).sum()
+
+    mx.random.seed(3)
+    gradient = mx.grad(noisy)(mx.ones((3,)))
+    mx.random.seed(3)
+    assert gradient.tolist() == mx.random.normal((3,)).tolist()
+    step = mx.compile(
+        lambda: mx.random.normal((3,)), inputs=mx.random.state, outputs=mx.random.state
+    )
+    mx.random.seed(3)
+    compiled = [step().tolist() for _ in range(3)]
+    mx.random.seed(3)
+    assert compiled == [mx.random.normal((3,)).tolist() for _ in range(3)]

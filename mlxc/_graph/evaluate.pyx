@@ -709,6 +709,15 @@ cdef int evaluate_small(Plan plan, PyObject** window) except -1:
         end_turn()
 
 
+cdef bint take_turn() noexcept:
+    """Let this thread evaluate; False where another does, or somebody looks on."""
+    global OWNER
+    if OWNER or OPEN or WATCHER is not None or PROFILER is not None:
+        return False
+    OWNER = PyThread_get_thread_ident()
+    return True
+
+
 cdef void end_turn() noexcept:
     """Let another thread evaluate."""
     global OWNER, OPEN

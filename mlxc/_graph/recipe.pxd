@@ -25,10 +25,12 @@ cdef class Recipe:
     cdef bint together           # whether who evaluates an output of a call gets the others, too
     cdef bint traced             # whether a constant depends on an input of somebody's trace
     cdef list prepared           # plans of pending calls, the latest first
+    cdef object instant          # how to run it at once (_graph.instant); None: not known, or False
     cdef int build(self, PyObject** made, PyObject** into) except -1
     cdef list outputs_over(self, list values)
     cdef list make(self, list values)
     cdef list call(self, list values)
+    cdef list nodes_over(self, list values)
 
 cdef int expand(Node pick) except -1
 cdef Prepared find_prepared(Recipe recipe, const uint64_t* key, Py_ssize_t count)

@@ -116,6 +116,12 @@ cdef class Recipe:
 
     cdef list make(self, list values):
         """The outputs over new inputs, as arrays with all their nodes."""
+        cdef int k
+        cdef list nodes = self.nodes_over(values)
+        return [wrap(<Node>nodes[self.outputs[k]]) for k in range(self.noutputs)]
+
+    cdef list nodes_over(self, list values):
+        """All nodes over new inputs: those of the inputs, the constants, the templates."""
         cdef array x
         cdef int k = 0, first = self.inputs + <int>len(self.constants)
         cdef int count = first + <int>len(self.templates)
@@ -127,7 +133,7 @@ cdef class Recipe:
                 made[k] = <PyObject*>x.node
                 k += 1
             self.build(made, NULL)
-            return [wrap(<Node>made[self.outputs[k]]) for k in range(self.noutputs)]
+            return [<Node>made[k] for k in range(count)]
         finally:
             release(made, first, count)
 

@@ -7,12 +7,13 @@ dtypes, tuples of integers and None. It gives an array, or a tuple of several. I
 values.
 """
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from mlxc._graph.array cimport array, wrap
 from mlxc._graph.dtypes cimport Dtype
+from mlxc._graph.instant cimport outputs_at_once
 from mlxc._graph.node cimport (
     ABSTRACT, BUNDLE, CALLED, EVALUATED, PLACEHOLDER, Node, new_node, next_epoch, placement,
 )
@@ -30,10 +31,6 @@ cdef class Routine:
     computed of it, too; and of several results all are evaluated with the first.
     """
 
-    cdef object function
-    cdef bint pending
-    cdef dict recipes
-
     def __init__(self, function, bint pending=False):
         self.function = function
         self.pending = pending
@@ -42,39 +39,81 @@ cdef class Routine:
     def __call__(self, tuple arrays, *others):
         return self.apply(arrays, others)
 
-    def advance(self, list state, tuple arrays, *others):
+    cpdef object advance(self, list state, tuple arrays, tuple others=()):
         """Call it with the one array of a state before the others. Of its two results the first
         takes that array's place."""
         while True:
             before = state[0]
-            after, result = self.apply((before, *arrays), others)
+            after, result = self.apply((before,) + arrays, others)
             if state[0] is before:   # else another thread has advanced it meanwhile
                 state[0] = after
                 return result
 
-    cdef object apply(self, tuple arrays, tuple others):
-        cdef list values = [x for x in arrays if x is not None]
+    cdef object advance_at_once(self, list state, tuple arrays, tuple others):
+        """Likewise, evaluated already; None, and nothing advanced, where that would be much work or
+        the state is pending."""
         cdef list results
-        cdef object key = key_of(arrays, others)
+        cdef object before = state[0]
         cdef Recipe recipe
-        if key is None:
-            return self.function(*arrays, *others)
-        recipe = self.recipes.get(key)
+        if type(before) is not array:
+            return None
+        arrays = (before,) + arrays
+        recipe = self.recipe(arrays, others)
         if recipe is None:
-            recipe = traced(self.function, arrays, others)
-            if recipe is None:
-                return self.function(*arrays, *others)
-            if len(self.recipes) >= MAX_RECIPES:
-                self.recipes.clear()
-            recipe.together = self.pending
-            self.recipes[key] = recipe
+            return None
+        results = outputs_at_once(recipe, present(arrays))
+        if results is None or state[0] is not before:
+            return None
+        state[0] = results[0]
+        return results[1]
+
+    cdef object apply(self, tuple arrays, tuple others):
+        cdef list results
+        cdef list values
+        cdef Recipe recipe = self.recipe(arrays, others)
+        if recipe is None:
+            return self.function(*arrays, *others)
+        values = present(arrays)
         results = recipe.outputs_over(values) if self.pending else recipe.make(values)
         return results[0] if recipe.noutputs == 1 else tuple(results)
 
+    cdef Recipe recipe(self, tuple arrays, tuple others):
+        """What makes the graph over such arguments; None where the function itself has to."""
+        cdef int64_t[MAX_WORDS] words
+        cdef Py_ssize_t size = write_words(arrays, others, words) * sizeof(int64_t)
+        cdef Recipe recipe = self.latest
+        cdef bytes key
+        if size == 0:
+            return None
+        if (recipe is not None and PyBytes_GET_SIZE(self.latest_words) == size
+                and memcmp(PyBytes_AS_STRING(self.latest_words), words, size) == 0
+                and self.latest_others == others):
+            return recipe
+        key = PyBytes_FromStringAndSize(<char*>words, size)
+        recipe = self.recipes.get((key, others))
+        if recipe is None:
+            recipe = traced(self.function, arrays, others)
+            if recipe is None:
+                return None
+            if len(self.recipes) >= MAX_RECIPES:
+                self.recipes.clear()
+            recipe.together = self.pending
+            self.recipes[key, others] = recipe
+        self.latest = None       # these are read together
+        self.latest_words = key
+        self.latest_others = others
+        self.latest = recipe
+        return recipe
 
-cdef object key_of(tuple arrays, tuple others):
-    """What the graph may depend on; None where it may depend on more."""
-    cdef int64_t[MAX_WORDS] words
+
+cdef list present(tuple arrays):
+    """The arrays without those that are missing."""
+    return [x for x in arrays if x is not None]
+
+
+cdef Py_ssize_t write_words(tuple arrays, tuple others, int64_t* words) except -1:
+    """Write what the graph may depend on besides the others' values; how many words, or 0 where it
+    may depend on more."""
     cdef int at = 1, axis
     cdef double number
     cdef Node node
@@ -86,7 +125,7 @@ cdef object key_of(tuple arrays, tuple others):
             continue
         node = (<array?>x).node
         if at + 1 + node.ndim + len(arrays) + len(others) > MAX_WORDS:
-            return None
+            return 0
         words[at] = node.dtype << 8 | node.ndim
         for axis in range(node.ndim):
             words[at + 1 + axis] = node.shape[axis]
@@ -102,9 +141,9 @@ cdef object key_of(tuple arrays, tuple others):
         elif type(value) is tuple and all_integers(<tuple>value):
             words[at] = 3
         else:
-            return None
+            return 0
         at += 1
-    return PyBytes_FromStringAndSize(<char*>words, at * sizeof(int64_t)), others
+    return at
 
 
 cdef bint all_integers(tuple values) noexcept:

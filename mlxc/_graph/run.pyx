@@ -28,13 +28,7 @@ cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject*)
 
 cdef enum:
-    QUICK = 200000           # element operations below which the GIL is not released
     SIGNAL_WORK = 2000000    # element operations between looks for Ctrl-C
-
-
-cdef struct Memory:          # slots of one run
-    char** data
-    PyObject** buffers       # strong; NULL where a slot has none (yet, or any more)
 
 
 cdef int give(Step step, Memory* memory) except -1:

@@ -20,6 +20,7 @@ from mlxc._graph import Routine as _Routine
 from mlxc._graph import bind as _bind
 
 from ._arguments import as_array as _as_array
+from ._draws import Distribution as _Distribution
 
 __all__ = [
     "bernoulli",
@@ -44,6 +45,7 @@ _SCALARS = (bool, int, float)
 _BELOW_ONE = {"float32": 1 - 2.0**-24, "float16": 1 - 2.0**-11, "bfloat16": 1 - 2.0**-8}
 _ABOVE_MINUS_ONE = -_BELOW_ONE["float32"]
 _SQRT2 = _math.sqrt(2.0)
+state = [None]  # the implicit key; the last line seeds it
 
 
 @_Routine
@@ -64,11 +66,8 @@ def _split_state():
 
 
 def _distribution(compose):
-    """What draws from a distribution: a function of (key, arrays, shape, *others).
-
-    ``compose`` makes the graph of (key, *arrays, shape, *others). Where the key is None that is the
-    second half of the split state, whose first half is kept.
-    """
+    """What draws from a distribution whose graph ``compose`` makes of (key, *arrays, shape,
+    *others)."""
     name = compose.__name__[1:]
 
     @_partial(_Routine, pending=True)
@@ -80,21 +79,7 @@ def _distribution(compose):
         pair = split(whole)
         return pair[0], compose(pair[1], *rest)
 
-    def draw(key, arrays, shape, *others):
-        if type(shape) is list:
-            shape = tuple(shape)
-        if key is not None:
-            return given((_as_key(name, key), *arrays), shape, *others)
-        whole = state[0]
-        pair = _split_at_once(whole)
-        if pair is not None:
-            drawn = given((pair[1], *arrays), shape, *others)
-            if state[0] is whole:  # else another thread has drawn meanwhile
-                state[0] = pair[0]
-                return drawn
-        return halves.advance(state, arrays, shape, *others)
-
-    return draw
+    return _Distribution(given, halves, state, lambda key: _as_key(name, key))
 
 
 def key(seed):
@@ -657,4 +642,4 @@ def _is_real_floating(dtype):
     return _mx.issubdtype(dtype, _mx.floating)
 
 
-state = [key(int.from_bytes(_os.urandom(8), "little"))]
+state[0] = key(int.from_bytes(_os.urandom(8), "little"))

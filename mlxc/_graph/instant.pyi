@@ -1,0 +1,3 @@
+"""Types of mlxc._graph.instant, written by docs/stubs.py."""
+
+class Instant: ...
