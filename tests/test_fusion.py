@@ -343,6 +343,16 @@ def test_a_formula_written_twice_is_computed_once():
     assert "subtract_f32_vv" in text
 
 
+@pytest.mark.parametrize("name", ["maximum", "minimum"])
+def test_what_a_maximum_is_taken_of_is_not_kept_for_its_gradient(name):
+    """The result says as well which operand it is: a rectified layer is kept once."""
+    program = "x, w = mx.ones((8, 8)), mx.ones((8, 8))\nmx.eval(x, w)\n"
+    program += f"f = mx.grad(lambda w: mx.sum(mx.sort(mx.{name}(w + x, 0)) @ x))\n"
+    program += "print(f(w).sum().item())"
+    first = said_of(program, MLXC_DEBUG="3").split("program ")[1]
+    assert f"op {name}" in first and first.count("out slot") == 1
+
+
 def test_results_that_read_the_same_array_are_one_program():
     """If nothing reads one of them on the way to the other."""
     program = "x, y = mx.array([3.0] * 64), mx.array([2.0] * 64)\nmx.eval(x, y)\n"

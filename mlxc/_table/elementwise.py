@@ -475,8 +475,9 @@ ARITHMETIC = [
             "complex": "maximum(x, y)",
         },
         partials=(
-            lambda mx, out, x, y: mx.greater(x, y),
-            lambda mx, out, x, y: mx.logical_not(mx.greater(x, y)),
+            # x > y where the result is: what gave x need not be kept for the gradient.
+            lambda mx, out, x, y: mx.greater(out, y),
+            lambda mx, out, x, y: mx.logical_not(mx.greater(out, y)),
         ),
     ),
     E(
@@ -492,8 +493,8 @@ ARITHMETIC = [
             "complex": "minimum(x, y)",
         },
         partials=(
-            lambda mx, out, x, y: mx.less(x, y),
-            lambda mx, out, x, y: mx.logical_not(mx.less(x, y)),
+            lambda mx, out, x, y: mx.less(out, y),
+            lambda mx, out, x, y: mx.logical_not(mx.less(out, y)),
         ),
     ),
 ]
